@@ -1,0 +1,83 @@
+"""Parley: settings → services → interface → server."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from core import cli
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from core.services import Services
+    from core.settings import Settings
+
+
+def create(services: Services) -> FastAPI:
+    """The whole web application: the API's routes, then the interface at "/"."""
+    import gradio
+    from fastapi import FastAPI
+
+    import pages
+    from core import api
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await services.close()
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.router.routes.extend(api.routes(services))
+    root_path = services.settings["PARLEY_ROOT_PATH"] or None
+    app = gradio.mount_gradio_app(
+        app, pages.build(services), path="/", root_path=root_path, **pages.mount_options(services.settings)
+    )
+    app.add_middleware(services.visitors.middleware)
+    return app
+
+
+def serve(settings: Settings) -> int:
+    """Run until stopped. Returns the exit code."""
+    # Read by Gradio when it is imported: nothing is reported to anybody, nothing is fetched.
+    os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1")
+    import gradio  # noqa: F401  (before the services' threads begin, which would slow this down)
+    import uvicorn
+
+    from core import api
+    from core.errors import SettingsError
+    from core.services import Services
+
+    host, port = settings["PARLEY_HOST"], settings["PORT"]
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host.strip("[]"), port))
+    except OSError as error:
+        reason = f"Parley cannot listen on {host}, port {port}: {error.strerror}."
+        raise SettingsError(reason, "Stop what uses it, or choose another with PORT or PARLEY_HOST.") from None
+    services = Services.open(settings)
+    config = uvicorn.Config(
+        create(services),
+        log_config=None,  # ours is set up already, and prints no stack traces
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=2,
+        root_path=settings["PARLEY_ROOT_PATH"],
+    )
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104
+    lines = [f"Parley is at http://{shown}:{listener.getsockname()[1]}", api.api_state(settings)[1]]
+    if services.database.problem:
+        lines.append(str(services.database.problem))
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+    uvicorn.Server(config).run(sockets=[listener])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.main(sys.argv[1:], serve))

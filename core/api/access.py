@@ -1,0 +1,92 @@
+"""Who may use /v1: holders of one of PARLEY_API_KEYS; where there are none, programs on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+from urllib.parse import urlsplit
+
+from starlette.types import Scope
+
+from core.errors import AuthenticationFailed, PermissionDenied
+from core.settings import Settings
+from core.visitors import LOCAL
+
+SET_KEYS = "Set PARLEY_API_KEYS to open /v1 to holders of a key."
+
+
+def api_state(settings: Settings) -> tuple[bool, str]:
+    """Whether /v1 answers, and the sentence about it for the start's output and for refused requests."""
+    if settings["PARLEY_API_KEYS"]:
+        return True, "The API at /v1 is on for holders of one of PARLEY_API_KEYS."
+    if settings.loopback:
+        return True, "The API at /v1 is on for programs on this machine; set PARLEY_API_KEYS to ask for a key."
+    return False, "The API at /v1 is off: set PARLEY_API_KEYS to open it on an address that other machines reach."
+
+
+class Access:
+    """Lets a request through or raises AuthenticationFailed or PermissionDenied."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._enabled, self._sentence = api_state(settings)
+        self._digests = [_digest(key) for key in settings["PARLEY_API_KEYS"]]
+        self._shared = settings.shared
+
+    def check(self, scope: Scope) -> str:
+        """The visitor that the ledger will name: "local", or on a shared server one for each key."""
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        if self._digests:
+            number = self._key(headers)
+            return f"api-{self._digests[number].hex()[:8]}" if self._shared else LOCAL
+        if not self._enabled:
+            raise PermissionDenied(self._sentence, "")
+        _refuse_foreign(headers, scope.get("scheme", "http"))
+        return LOCAL
+
+    def _key(self, headers: dict[bytes, bytes]) -> int:
+        scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+        if scheme.lower() != b"bearer" or not token.strip():
+            raise AuthenticationFailed(
+                "There is no API key in the request.", "Send one of PARLEY_API_KEYS as Authorization: Bearer <key>."
+            )
+        given = hashlib.sha256(token.strip()).digest()
+        # Every key is compared, and digests have one length: the time tells nothing.
+        matches = [hmac.compare_digest(given, digest) for digest in self._digests]
+        if not any(matches):
+            raise AuthenticationFailed("The API key is wrong.", "Send one of PARLEY_API_KEYS.")
+        return matches.index(True)
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()
+
+
+def _refuse_foreign(headers: dict[bytes, bytes], scheme: str) -> None:
+    """Without a key any web page could make the owner's browser ask, and spend the money on the owner's provider keys.
+
+    A page of another site shows itself by Origin or Sec-Fetch-Site; one that has its name resolve to 127.0.0.1 (DNS
+    rebinding) by Host; a proxy that carries requests of other machines by the headers that it adds.
+    """
+    host = headers.get(b"host", b"").decode("latin-1").lower()
+    if not _is_loopback(host):
+        raise PermissionDenied("Without a key, /v1 answers at 127.0.0.1 and localhost only.", SET_KEYS)
+    if any(name in headers for name in (b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip", b"forwarded")):
+        raise PermissionDenied("Without a key, /v1 does not answer through a proxy.", SET_KEYS)
+    origin = headers.get(b"origin")
+    foreign = origin is not None and origin.decode("latin-1").lower() != f"{scheme}://{host}"
+    if foreign or headers.get(b"sec-fetch-site", b"none").lower() not in (b"none", b"same-origin"):
+        raise PermissionDenied("Without a key, /v1 does not answer web pages of other sites.", SET_KEYS)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

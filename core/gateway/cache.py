@@ -1,0 +1,131 @@
+"""Answers a request that was answered before: the same in every word, at temperature 0. Off unless asked for.
+
+Kept in memory only. What a visitor's own key has paid for is given to nobody else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+import orjson
+
+from core.gateway._call import Call, Context, Events, Handler, Layer
+from core.messages import Done, TextDelta, ThinkingDelta, TokenLogprob, ToolUse
+
+ORDER = 40
+
+CAPACITY = 64 * 2**20  # bytes, roughly
+PER_ENTRY = 1000  # bytes of an entry beside its texts
+PER_LOGPROB = 150  # bytes of one token's log-probability, and as much for each alternative
+WHOLE = frozenset(("stop", "stop_sequence", "length", "tool_use"))  # how an answer may end that is worth keeping
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer, as it is given again."""
+
+    thinking: str
+    text: str
+    logprobs: tuple[TokenLogprob, ...]
+    tools: tuple[ToolUse, ...]
+    done: Done
+
+    @property
+    def size(self) -> int:
+        """Bytes, roughly."""
+        texts = len(self.thinking.encode()) + len(self.text.encode()) + sum(len(t.arguments) for t in self.tools)
+        return PER_ENTRY + texts + PER_LOGPROB * sum(1 + len(token.top) for token in self.logprobs)
+
+
+class Answers:
+    """The answers used last, up to `capacity` bytes."""
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self._capacity = capacity
+        self._kept: OrderedDict[bytes, tuple[Answer, int]] = OrderedDict()
+        self.size = 0
+
+    def get(self, key: bytes) -> Answer | None:
+        found = self._kept.get(key)
+        if found is None:
+            return None
+        self._kept.move_to_end(key)
+        return found[0]
+
+    def put(self, key: bytes, answer: Answer) -> None:
+        size = answer.size
+        if size > self._capacity // 4:
+            return
+        if key in self._kept:
+            self.size -= self._kept.pop(key)[1]
+        self._kept[key] = answer, size
+        self.size += size
+        while self.size > self._capacity:
+            self.size -= self._kept.popitem(last=False)[1][1]
+
+
+def make(context: Context) -> Layer:
+    always: bool = context.settings["PARLEY_CACHE"]
+    answers = Answers()
+
+    def layer(call: Call, inner: Handler) -> Events:
+        request = call.request
+        if request.parameters.temperature != 0 or not (always or request.cache):
+            return inner(call)
+        key = cache_key(call)
+        answer = answers.get(key)
+        return _again(answer) if answer is not None else _remember(answers, key, inner(call))
+
+    return layer
+
+
+async def _again(answer: Answer) -> Events:
+    if answer.thinking:
+        yield ThinkingDelta(answer.thinking)
+    if answer.text:
+        yield TextDelta(answer.text, answer.logprobs)
+    for tool in answer.tools:
+        yield tool
+    yield answer.done
+
+
+async def _remember(answers: Answers, key: bytes, inner: Events) -> Events:
+    thinking: list[str] = []
+    text: list[str] = []
+    logprobs: list[TokenLogprob] = []
+    tools: list[ToolUse] = []
+    async with aclosing(inner) as events:
+        async for event in events:
+            match event:
+                case TextDelta():
+                    text.append(event.text)
+                    logprobs.extend(event.logprobs)
+                case ThinkingDelta():
+                    thinking.append(event.text)
+                case ToolUse():
+                    tools.append(event)
+                case Done() if event.stop_reason in WHOLE:
+                    done = replace(event, cache_hit=True, cost=0, provider_cost=None)
+                    answer = Answer("".join(thinking), "".join(text), tuple(logprobs), tuple(tools), done)
+                    answers.put(key, answer)
+            yield event
+
+
+def cache_key(call: Call) -> bytes:
+    """SHA-256 over the model, the messages with their attachments, the parameters and, if there is one, the own key."""
+    request = call.request
+    parameters = request.parameters
+    asked = [
+        request.model,
+        hashlib.sha256(call.own_key.encode()).hexdigest() if call.own_key else "",
+        [
+            [m.role, m.text, [[a.media_type, a.name, hashlib.sha256(a.data).hexdigest()] for a in m.attachments]]
+            for m in request.messages
+        ],
+        {name: getattr(parameters, name) for name in parameters.__slots__},
+    ]
+    options = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+    return hashlib.sha256(orjson.dumps(asked, default=dict, option=options)).digest()

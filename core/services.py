@@ -1,0 +1,84 @@
+"""Builds everything once and hands it on. Nothing in Parley is global."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from core.catalog import Catalog
+from core.chat import Chat
+from core.conversations import Conversations
+from core.gateway import Gateway
+from core.ledger import Ledger
+from core.prices import Prices
+from core.providers import Provider, discover
+from core.settings import Settings
+from core.store.database import Database
+from core.store.embeddings import Embedder, embedder
+from core.store.vectors import Vectors
+from core.visitors import Visitors
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Services:
+    """All that the pages, the API and the command line are built on."""
+
+    settings: Settings
+    database: Database
+    prices: Prices
+    ledger: Ledger
+    providers: Mapping[str, Provider]
+    catalog: Catalog
+    gateway: Gateway
+    embedder: Embedder
+    vectors: Vectors
+    conversations: Conversations
+    chat: Chat
+    visitors: Visitors
+
+    @classmethod
+    def open(cls, settings: Settings, providers: Mapping[str, Provider] | None = None) -> Services:
+        """Open the database and build the rest. Raises StorageError or SettingsError; nothing slow is loaded yet.
+
+        `providers` by name stand in for the ones that are found in core/providers.
+        """
+        prices = Prices(settings)
+        providers = discover(settings) if providers is None else providers
+        database = Database.open(settings)
+        ledger = Ledger(database, prices)
+        catalog = Catalog(providers, settings)
+        gateway = Gateway(providers, catalog, ledger, settings)
+        embed = embedder(settings)
+        vectors = Vectors(settings, embed)
+        conversations = Conversations(database, vectors, settings)
+        conversations.close_open_turns()
+        chat = Chat(gateway, catalog, ledger, conversations, settings)
+        return cls(
+            settings,
+            database,
+            prices,
+            ledger,
+            providers,
+            catalog,
+            gateway,
+            embed,
+            vectors,
+            conversations,
+            chat,
+            Visitors(settings),
+        )
+
+    async def close(self) -> None:
+        """End what runs, save it, and free everything, in the order of dependence."""
+        await self.chat.close()
+        results = await asyncio.gather(*(p.close() for p in self.providers.values()), return_exceptions=True)
+        for name, result in zip(self.providers, results, strict=True):
+            if isinstance(result, BaseException):
+                log.warning("provider.close", provider=name, error=type(result).__name__)
+        await asyncio.to_thread(self.vectors.close)
+        await asyncio.to_thread(self.database.close)

@@ -1,0 +1,68 @@
+"""The interface: one tab a file. A module of this folder that has a PAGE is a tab; no list elsewhere names it."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from core.services import Services
+from pages._shared import QUICK
+from pages._theme import mount_options
+
+__all__ = ["Page", "build", "discover", "mount_options"]
+
+TEMPORARY = (3600, 86400)  # seconds: how often uploads of the interface are looked through, and how old they get
+
+
+@dataclass(frozen=True)
+class Page:
+    """A tab: its address (?tab=slug), its label, its place from the left, and what fills it."""
+
+    slug: str
+    label: str
+    order: int
+    build: Callable[[Services], None]
+
+
+def discover() -> list[Page]:
+    """All tabs, from left to right."""
+    found: list[Page] = []
+    for module in pkgutil.iter_modules(__path__):
+        if not module.name.startswith("_"):
+            page = getattr(importlib.import_module(f"{__name__}.{module.name}"), "PAGE", None)
+            if isinstance(page, Page):
+                found.append(page)
+    return sorted(found, key=lambda page: (page.order, page.slug))
+
+
+def build(services: Services) -> gr.Blocks:
+    """The whole interface."""
+    pages = discover()
+    slugs = [page.slug for page in pages]
+    demo: gr.Blocks
+    with gr.Blocks(title="Parley", fill_width=True, analytics_enabled=False, delete_cache=TEMPORARY) as demo:
+        gr.HTML('<span class="brand">Parley</span>', elem_id="brand", apply_default_css=False)
+        wanted = gr.Textbox(visible=False)
+        with gr.Tabs(elem_id="main", selected=slugs[0]) as tabs:
+            for page in pages:
+                with gr.Tab(page.label, id=page.slug, elem_id=f"page-{page.slug}"):
+                    page.build(services)
+
+        def choose(slug: str) -> Any:
+            return gr.Tabs(selected=slug if slug in slugs else slugs[0])
+
+        demo.load(choose, wanted, tabs, js="() => parley.tab", **QUICK)
+        for tab in tabs.children:
+            tab.select(None, js=f"() => parley.showTab({json.dumps(tab.id)})", **QUICK)
+
+    # Every open answer is an event of its own: the queue must never be what people wait for.
+    demo.queue(default_concurrency_limit=64)
+    demo.max_threads = demo._queue.max_thread_count = 200
+    demo.state_session_capacity = 500
+    return demo

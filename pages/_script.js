@@ -1,0 +1,150 @@
+// The page's own few manners: addresses, keys, and clicks inside of messages.
+// Everything that matters happens on the server; nothing here is kept but the choice of the theme.
+// Gradio puts the head in twice: once into the document, once when it starts.
+window.parley = window.parley || (() => {
+  const address = new URLSearchParams(location.search);
+  const THEME = 'parley-theme';
+  let ready = false;
+  let waiting = null; // resolves the copy that waits for its text
+
+  // Gradio reads __theme when it starts; it is taken out of the address again afterwards.
+  const stored = () => { try { return localStorage.getItem(THEME) || 'system'; } catch { return 'system'; } };
+  const withAddress = (change) => {
+    const url = new URL(location);
+    change(url.searchParams);
+    history.replaceState(null, '', url);
+  };
+  const forced = stored();
+  if (forced !== 'system') withAddress((q) => q.set('__theme', forced));
+
+  const paint = (choice) => {
+    const dark = choice === 'dark' || (choice === 'system' && matchMedia('(prefers-color-scheme: dark)').matches);
+    document.body.classList.toggle('dark', dark);
+    document.documentElement.style.colorScheme = dark ? 'dark' : 'light';
+  };
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => setTimeout(() => paint(stored()), 0));
+  addEventListener('load', () => {
+    paint(stored());
+    setTimeout(() => withAddress((q) => q.delete('__theme')), 1500);
+  });
+
+  const busy = () => Boolean(document.querySelector('#box .stop-button'));
+  const box = () => document.querySelector('#box textarea');
+  const fire = (name, data) => { if (parley.bridge) parley.bridge(name, data || {}); };
+
+  const P = {
+    tab: address.get('tab') || '',
+    chat: address.get('chat') || '',
+    bridge: null,
+    fire,
+    busy,
+
+    showTab(id) {
+      // The tab that happens to be first selects itself before the one that was asked for.
+      if (!ready) { ready = id === P.tab || !P.tab; if (!ready) return []; }
+      withAddress((q) => q.set('tab', id));
+      document.body.dataset.tab = id;
+      return [];
+    },
+    setChat(id) {
+      P.chat = id || '';
+      withAddress((q) => { if (id) q.set('chat', id); else q.delete('chat'); });
+      P.setOpen('side', false);
+    },
+    theme: stored,
+    setTheme(choice) {
+      try { if (choice === 'system') localStorage.removeItem(THEME); else localStorage.setItem(THEME, choice); } catch { /* private window */ }
+      paint(choice);
+    },
+    // The drawers: "side" and "options".
+    isOpen: (name) => document.getElementById('chat-page')?.dataset[name] === 'open',
+    setOpen(name, open) {
+      const page = document.getElementById('chat-page');
+      if (!page) return;
+      page.dataset[name] = open ? 'open' : '';
+      if (open) document.getElementById(name).querySelector('input, textarea, button')?.focus();
+    },
+    focusBox() { const area = box(); if (area) { area.focus(); area.setSelectionRange(area.value.length, area.value.length); } },
+    // The turn that a search found, brought into view.
+    reveal(turn) {
+      if (!turn) return;
+      setTimeout(() => {
+        const found = [...document.querySelectorAll('[data-turn]')].find((e) => e.dataset.turn === turn);
+        const row = found && found.closest('.message-row');
+        if (row) { row.scrollIntoView({ block: 'center' }); row.classList.add('found'); }
+      }, 400);
+    },
+    copied(value) { if (waiting) { waiting(value); waiting = null; } },
+    save(packed) {
+      if (!packed) return;
+      const { name, type, text } = JSON.parse(packed);
+      const link = document.createElement('a');
+      link.href = URL.createObjectURL(new Blob([text], { type }));
+      link.download = name;
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+    },
+  };
+
+  const copyText = async (button, turn) => {
+    const text = new Promise((resolve) => { waiting = resolve; });
+    fire('want_text', { turn });
+    try {
+      if (window.ClipboardItem && navigator.clipboard) {
+        // The promise goes in as it is, because the permission of the click would be gone when the text arrives.
+        await navigator.clipboard.write([new ClipboardItem({ 'text/plain': text.then((t) => new Blob([t], { type: 'text/plain' })) })]);
+      } else {
+        const area = document.createElement('textarea');
+        area.value = await text;
+        document.body.append(area); area.select(); document.execCommand('copy'); area.remove();
+      }
+      button.classList.add('done');
+      setTimeout(() => button.classList.remove('done'), 1500);
+    } catch { button.classList.add('refused'); }
+  };
+
+  const rate = (button, turn, value) => {
+    const on = button.getAttribute('aria-pressed') === 'true';
+    button.parentElement.querySelectorAll('[aria-pressed]').forEach((b) => b.setAttribute('aria-pressed', 'false'));
+    button.setAttribute('aria-pressed', String(!on));
+    fire('rate_turn', { turn, value: on ? '0' : value });
+  };
+
+  const LOCAL = {
+    copy: (button, data) => copyText(button, data.turn),
+    rate: (button, data) => rate(button, data.turn, data.value),
+    menu: (button, data) => P.menu(button, data),
+    drawer: (button, data) => P.setOpen(data.name, !P.isOpen(data.name)),
+  };
+
+  document.addEventListener('click', (event) => {
+    const element = event.target.closest('[data-do]');
+    if (!element || element.closest('.md')) return; // never from inside of what a model wrote
+    const { do: name, ...data } = element.dataset;
+    if (LOCAL[name]) LOCAL[name](element, data);
+    else fire(name, data);
+  });
+
+  document.addEventListener('keydown', (event) => {
+    const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName) || event.target.isContentEditable;
+    const command = event.ctrlKey || event.metaKey;
+    if (event.altKey && event.key >= '1' && event.key <= '9') {
+      const tab = document.querySelectorAll('#main > .tab-wrapper [role=tab]')[event.key - 1];
+      if (tab) { tab.click(); event.preventDefault(); }
+    } else if (command && event.key === 'Enter' && event.target === box()) {
+      const send = document.querySelector('#box .submit-button');
+      if (send && !send.disabled) { send.click(); event.preventDefault(); }
+    } else if ((command && event.key.toLowerCase() === 'k') || (event.key === '/' && !typing)) {
+      const search = document.querySelector('#search input, #search textarea');
+      if (search) { P.setOpen('side', true); search.focus(); event.preventDefault(); }
+    } else if (event.key === 'Escape' && !document.querySelector('dialog[open]')) {
+      if (document.querySelector('ul.option-list')) return; // an open list closes itself
+      if (P.isOpen('options')) P.setOpen('options', false);
+      else if (P.isOpen('side')) P.setOpen('side', false);
+      else if (busy()) document.querySelector('#box .stop-button').click();
+      else if (document.querySelector('#editing button')) document.querySelector('#editing button').click();
+    }
+  });
+
+  return P;
+})();

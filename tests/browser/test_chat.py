@@ -1,0 +1,290 @@
+"""The Chat tab in a real browser."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.look import Open, Seen, answers, ask, box, choose, meters, rest
+
+
+def test_the_real_model_answers(visit: Open, weights: Path, seen: Seen) -> None:
+    page = visit()
+    choose(page, "SmolLM2")
+    page.get_by_role("button", name="Options").click()
+    page.get_by_label("Longest answer").fill("40")
+    page.get_by_role("button", name=re.compile("Why is the sky blue")).click()  # a starter
+    expect(meters(page)).to_have_count(1, timeout=45_000)
+    rest(page)
+    assert len(answers(page).inner_text()) > 20
+    expect(meters(page)).to_contain_text(re.compile(r"\d+ in · \d+ out · \$0 · first token \d.*s · \d+ tok/s"))
+    expect(page.locator("#foot")).to_contain_text(re.compile(r"context \d+ of 2,048 tokens"))
+    assert seen.complaints == []
+    assert seen.foreign == []
+
+
+def test_stop_before_the_first_token_and_in_the_middle(visit: Open) -> None:
+    page = visit()
+    choose(page, "silent")
+    ask(page, "Say nothing")
+    expect(page.locator(".meter.live")).to_contain_text("waiting for the first token")
+    page.locator("#box .stop-button").click()
+    rest(page)
+    expect(meters(page)).to_contain_text("stopped by you")
+
+    choose(page, "words")
+    ask(page, "Say much")
+    expect(answers(page).last).to_contain_text("word5")
+    box(page).press("Escape")
+    rest(page)
+    expect(meters(page).last).to_contain_text("stopped by you")
+    kept = answers(page).last.inner_text()
+    assert "word5" in kept
+    assert "word59" not in kept
+
+    page.get_by_role("button", name="Continue").click()
+    expect(answers(page).last).to_contain_text("word59", timeout=10_000)
+    rest(page)
+    assert answers(page).last.inner_text().startswith(kept.strip())
+
+
+def test_edit_makes_a_branch_and_one_can_go_back(visit: Open) -> None:
+    page = visit()
+    choose(page, "echo")
+    ask(page, "first question")
+    rest(page)
+    page.locator(".asked").hover()
+    page.get_by_role("button", name="Edit").click()
+    expect(box(page)).to_have_value("first question")
+    ask(page, "second question")
+    rest(page)
+    expect(answers(page)).to_have_text("second question")
+    expect(page.locator(".asked .branches")).to_have_text("2/2")
+    page.get_by_role("button", name="Earlier version").click()
+    expect(answers(page)).to_have_text("first question")
+    expect(page.locator(".asked .branches")).to_have_text("1/2")
+
+
+def test_retry_gives_another_version(visit: Open) -> None:
+    page = visit()
+    choose(page, "echo")
+    ask(page, "again")
+    rest(page)
+    choose(page, "long")
+    page.get_by_role("button", name="Retry").click()
+    expect(page.locator(".below .branches")).to_have_text("2/2", timeout=10_000)
+    expect(meters(page)).to_contain_text("cut off at its token limit")
+    page.get_by_role("button", name="Earlier version").click()
+    expect(answers(page)).to_have_text("again")
+
+
+def test_a_thumb_is_kept(visit: Open) -> None:
+    page = visit()
+    choose(page, "echo")
+    ask(page, "rate me")
+    rest(page)
+    with page.expect_response(re.compile("queue/join")):
+        page.get_by_role("button", name="Good answer").click()
+    page.wait_for_timeout(300)
+    page.reload()
+    expect(page.get_by_role("button", name="Good answer")).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_role("button", name="Bad answer")).to_have_attribute("aria-pressed", "false")
+
+
+def test_reload_in_mid_answer_goes_on(visit: Open) -> None:
+    page = visit()
+    choose(page, "words")
+    ask(page, "a long story")
+    expect(answers(page).last).to_contain_text("word9")
+    page.reload()
+    expect(answers(page).last).to_contain_text("word9")
+    expect(page.locator(".meter.live")).to_contain_text("writing")
+    expect(answers(page).last).to_contain_text("word59", timeout=10_000)
+    rest(page)
+    expect(page.locator(".said")).to_have_text("a long story")
+    expect(page.locator("#history [aria-current] .open, #history .open[aria-current]")).to_have_text("a long story")
+
+
+def test_two_browser_tabs_lose_nothing(visit: Open) -> None:
+    one = visit()
+    choose(one, "echo")
+    ask(one, "from the first tab")
+    rest(one)
+    two = visit(one.url.partition("/?")[2] and "?" + one.url.partition("/?")[2])
+    expect(answers(two)).to_have_text("from the first tab")
+    ask(two, "from the second tab")
+    rest(two)
+    ask(one, "and the first again")
+    rest(one)
+    expect(one.locator(".said")).to_have_text(["from the first tab", "from the second tab", "and the first again"])
+
+
+def test_compare_and_pick_one(visit: Open) -> None:
+    page = visit()
+    choose(page, "echo")
+    page.get_by_role("button", name="Compare").click()
+    page.locator("#models input").click()
+    page.get_by_role("option", name=re.compile("^long")).click()
+    page.keyboard.press("Escape")
+    box(page).fill("both of you")
+    box(page).press("Enter")
+    expect(page.locator(".said")).to_have_text(["both of you", "both of you"])
+    expect(meters(page)).to_have_count(2, timeout=10_000)
+    rest(page)
+    box(page).fill("once more")
+    box(page).press("Enter")
+    expect(meters(page)).to_have_count(4, timeout=10_000)
+    rest(page)
+    page.reload()
+    expect(page.locator("#pane-1 .said")).to_have_text(["both of you", "once more"])
+    page.locator("#pane-1").get_by_role("button", name="Continue with this").click()
+    expect(page.locator("#pane-1")).to_have_count(0)
+    expect(page.locator("#pane-0 .said")).to_have_text(["both of you", "once more"])
+    expect(answers(page).first).to_contain_text("word59")
+    expect(page.locator("#model input")).to_have_value(re.compile("^long"))
+
+
+def test_search_by_meaning_finds_a_conversation(visit: Open) -> None:
+    page = visit()
+    choose(page, "echo")
+    ask(page, "Customers may send goods back within forty days")
+    rest(page)
+    page.get_by_role("button", name="New chat").click()
+    expect(page.locator(".said")).to_have_count(0)
+    ask(page, "My cat sleeps on the piano")
+    rest(page)
+    page.keyboard.press("Control+k")
+    search = page.get_by_label("Search conversations")
+    expect(search).to_be_focused()
+    hit = page.locator(".hit").first
+    for _ in range(20):  # until the index has caught up
+        search.fill("returning a purchase to the shop")
+        try:
+            expect(hit).to_be_visible(timeout=700)
+            break
+        except AssertionError:
+            search.fill("")
+    expect(hit).to_contain_text("Customers may send goods back")
+    expect(hit).to_contain_text("found by meaning")
+    hit.click()
+    expect(page.locator(".said")).to_have_text("Customers may send goods back within forty days")
+
+
+def test_html_from_a_model_is_text(visit: Open, seen: Seen) -> None:
+    page = visit()
+    choose(page, "echo")
+    evil = (
+        "<script>window.pwned=1</script><img src=x onerror='window.pwned=2'> ![](https://example.com/leak.png) "
+        "<iframe src='https://example.com'></iframe><button data-do='delete_chat'>x</button>"
+    )
+    ask(page, evil)
+    rest(page)
+    expect(answers(page)).to_contain_text("<script>window.pwned=1</script>")
+    assert page.evaluate("window.pwned") is None
+    assert page.locator(".message-wrap :is(script, iframe, img, form)").count() == 0
+    assert seen.foreign == []
+    assert seen.complaints == []
+
+
+def test_markdown_code_tables_and_formulas(visit: Open) -> None:
+    page = visit()
+    choose(page, "echo")
+    box(page).fill("```python\nif a < b:\n    x = 1\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n$x^2$ costs $5 and $6")
+    box(page).press("Enter")
+    expect(meters(page)).to_have_count(1)
+    expect(answers(page).locator("pre code")).to_have_text("if a < b:\n    x = 1\n")
+    expect(answers(page).locator("td")).to_have_text(["1", "2"])
+    expect(answers(page).locator(".katex")).to_have_count(1)
+    expect(answers(page)).to_contain_text("costs $5 and $6")
+
+
+def test_a_failure_is_a_quiet_box_with_a_way_out(visit: Open) -> None:
+    page = visit()
+    choose(page, "fails")
+    ask(page, "please")
+    rest(page)
+    trouble = page.locator(".trouble")
+    expect(trouble).to_contain_text("Scripted is out of order. Try again in a moment, or choose another model.")
+    choose(page, "breaks")
+    trouble.get_by_role("button", name="Retry").click()
+    expect(page.locator(".trouble")).to_contain_text("The stream broke off.")
+    rest(page)
+    expect(answers(page).last).to_contain_text("word2")
+    expect(page.locator(".trouble").get_by_role("button", name="Continue")).to_be_visible()
+
+
+def test_attachments_are_shown_and_read(visit: Open) -> None:
+    page = visit()
+    choose(page, "echo")
+    page.locator("#box input[type=file]").set_input_files(
+        [{"name": "notes.txt", "mimeType": "text/plain", "buffer": b"The parrot is called Ada."}]
+    )
+    expect(page.get_by_label("File thumbnail")).to_be_visible()
+    ask(page, "What is in the file?")
+    rest(page)
+    expect(page.locator(".asked .file")).to_contain_text("notes.txt")
+    expect(answers(page)).to_contain_text("The parrot is called Ada.")
+
+    page.locator("#box input[type=file]").set_input_files(
+        [{"name": "photo.png", "mimeType": "image/png", "buffer": b"\x00\x01\x02 not a picture"}]
+    )
+    expect(page.get_by_label("File thumbnail")).to_be_visible()
+    box(page).fill("And this?")
+    box(page).press("Enter")
+    expect(page.locator(".toast-body")).to_contain_text("photo.png")
+    expect(box(page)).to_have_value("And this?")  # nothing is lost
+
+
+def test_rename_export_delete_and_import(visit: Open, tmp_path: Path) -> None:
+    page = visit()
+    choose(page, "echo")
+    ask(page, "to be renamed")
+    rest(page)
+
+    def menu(item: str) -> None:
+        page.locator("#history .row").first.hover()
+        page.locator("#history .more").first.click()
+        page.get_by_role("menuitem", name=item).click()
+
+    menu("Rename")
+    page.get_by_label("Name of the conversation").fill("A <b>new</b> name")
+    page.locator("dialog").get_by_role("button", name="Rename").click()
+    expect(page.locator("#history .open")).to_have_text("A <b>new</b> name")
+    with page.expect_download() as markdown:
+        menu("Export as Markdown")
+    assert "to be renamed" in Path(markdown.value.path()).read_text("utf-8")
+    with page.expect_download() as packed:
+        menu("Export as JSON")
+    kept = tmp_path / "kept.json"
+    packed.value.save_as(kept)
+    menu("Delete")
+    expect(page.locator("dialog")).to_contain_text("cannot be undone")
+    page.locator("dialog").get_by_role("button", name="Delete").click()
+    expect(page.locator("#history")).to_contain_text("Your conversations will be listed here.")
+    expect(page.locator(".said")).to_have_count(0)
+    assert "chat=" not in page.url
+    page.locator("#side input[type=file]").set_input_files(kept)
+    expect(page.locator("#history .open")).to_have_text("A <b>new</b> name")
+    page.locator("#history .open").click()
+    expect(answers(page)).to_have_text("to be renamed")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_a_phone(visit: Open, dark: bool) -> None:
+    page = visit(width=390, height=844, dark=dark)
+    expect(page.locator("#side")).to_be_hidden()
+    choose(page, "echo")
+    ask(page, "a-very-long-word-" * 30)
+    rest(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.get_by_role("button", name="History").click()
+    expect(page.locator("#history .open")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#side")).to_be_hidden()
+    page.get_by_role("button", name="Options").click()
+    expect(page.get_by_label("System prompt")).to_be_visible()
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (light == "rgb(255, 255, 255)") is not dark

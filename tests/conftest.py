@@ -1,0 +1,210 @@
+"""What all tests share: a clean environment, settings on a folder of their own, and the real parts.
+
+- `settings(**overrides)` makes Settings on a fresh data folder; nothing of this machine's environment gets in.
+- `weights`, `embedded_engine`, `embedded_url`: the embedded model's file, and one real engine for the whole run.
+- `chromium`: the browser's path. `postgres_url`, `postgres_database`: a throw-away server, a fresh database in it.
+
+Where a part is missing, the tests that need it are skipped with the reason; with CI=true a skip is a failure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from core.providers._engine import Engine
+from core.settings import SETTINGS, Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+IN_CI = os.environ.get("CI", "").lower() in ("true", "1", "yes")
+MODELS_DIR = Path(os.environ.get("PARLEY_MODELS_DIR") or ROOT / "data" / "models").expanduser().absolute()
+MARKERS = {
+    "weights": "weights",
+    "embedded_engine": "weights",
+    "chromium": "chromium",
+    "postgres_url": "postgres",
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take the user's keys, addresses and settings away before anything is imported that reads them."""
+    known = {setting.name for setting in SETTINGS}
+    makers = ("PARLEY_", "ANTHROPIC_", "OPENAI_", "OLLAMA_", "GRADIO_", "CHROMA_")
+    for name in list(os.environ):
+        if name in known or name.startswith(makers) or name.endswith("_API_KEY"):
+            del os.environ[name]
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["GRADIO_RUN_HISTORY"] = "False"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a part by the fixtures that it uses, so that `-m "not chromium"` works without a list."""
+    for item in items:
+        for fixture in getattr(item, "fixturenames", ()):
+            if marker := MARKERS.get(fixture):
+                item.add_marker(marker)
+
+
+def _skip_is_failure(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if IN_CI and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        report.outcome = "failed"
+        report.longrepr = f"With CI=true nothing may be skipped. {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
+    report = yield
+    _skip_is_failure(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[Any]:
+    report = yield
+    _skip_is_failure(report)
+    return report
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Callable[..., Settings]:
+    """`settings(PORT=0, ANTHROPIC_API_KEY="k")` -> Settings on a fresh data folder, the same one within a test."""
+
+    def make(**overrides: object) -> Settings:
+        environ = {"PARLEY_DATA_DIR": str(tmp_path / "data")}
+        environ.update({name: str(value) for name, value in overrides.items()})
+        return Settings.of(environ, env_file=None)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def weights() -> Path:
+    """The embedded model's *.gguf, in PARLEY_MODELS_DIR or data/models."""
+    for path in sorted(MODELS_DIR.glob("SmolLM2-135M*.gguf")):
+        return path
+    pytest.skip("embedded weights are missing: python app.py models fetch")
+
+
+@pytest.fixture(scope="session")
+def embedded_engine(weights: Path) -> Iterator[Engine]:
+    """One real engine for all tests: 4 slots of 2048 tokens. `.url` (with /v1), `.key`, `.model`."""
+    engine = Engine.load(weights, context=2048)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="session")
+def embedded_url(embedded_engine: Engine) -> str:
+    """The base address of an OpenAI-compatible server with a real model; the key is `embedded_engine.key`."""
+    return embedded_engine.url
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium or Chrome; start it with `--no-sandbox` when root."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if path := shutil.which(name):
+            return path
+    pytest.skip("no Chromium here: apt-get install chromium")
+
+
+def _postgres_programs() -> Path | None:
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: float(p.parts[-3]))
+    if versions:
+        return versions[-1].parent
+    found = shutil.which("initdb")
+    return Path(found).parent if found else None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The address of a throw-away PostgreSQL server (`postgresql://…/postgres`), removed at the end."""
+    programs = _postgres_programs()
+    if programs is None:
+        pytest.skip("PostgreSQL's programs are missing: apt-get install postgresql")
+    as_user: dict[str, Any] = {}
+    folder = Path(tempfile.mkdtemp(prefix="parley-pg-", dir="/tmp"))
+    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+        try:
+            account = pwd.getpwnam("postgres")
+        except KeyError:
+            folder.rmdir()
+            pytest.skip("there is no user postgres to run PostgreSQL as: apt-get install postgresql")
+        os.chown(folder, account.pw_uid, account.pw_gid)
+        as_user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+    common: dict[str, Any] = {"cwd": folder, "env": {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC"}, **as_user}
+    data, log = folder / "data", folder / "log"
+    server: subprocess.Popen[bytes] | None = None
+    try:
+        subprocess.run(
+            [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"],
+            check=True,
+            capture_output=True,
+            **common,
+        )
+        port = _free_port()
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "port": port,
+            "unix_socket_directories": folder,
+            "fsync": "off",
+            "synchronous_commit": "off",
+            "full_page_writes": "off",
+            "shared_buffers": "32MB",
+        }
+        flags = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+        with log.open("wb") as output:
+            server = subprocess.Popen(
+                [programs / "postgres", "-D", data, *flags], stdout=output, stderr=output, **common
+            )
+        url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        for _ in range(200):
+            with contextlib.suppress(psycopg.OperationalError):
+                psycopg.connect(url).close()
+                break
+            assert server.poll() is None, log.read_text(errors="replace")
+            time.sleep(0.05)
+        else:
+            raise AssertionError(log.read_text(errors="replace"))
+        yield url
+    finally:
+        if server is not None:
+            server.send_signal(signal.SIGINT)  # a fast shutdown that disconnects everybody
+            try:
+                server.wait(20)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres_database(postgres_url: str) -> Iterator[str]:
+    """The address of a fresh, empty database, for one test only."""
+    name = f"parley_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    yield postgres_url.removesuffix("/postgres") + f"/{name}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
