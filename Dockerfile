@@ -11,7 +11,6 @@ COPY core core
 COPY data data
 RUN PARLEY_DATA_DIR=/tmp/data PARLEY_MODELS_DIR=/models /venv/bin/python app.py models fetch
 COPY pages pages
-COPY prompts prompts
 RUN /venv/bin/python -m compileall -q app.py core pages
 
 FROM python:3.11-slim

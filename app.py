@@ -25,6 +25,7 @@ def create(services: Services) -> FastAPI:
 
     import pages
     from core import api
+    from core.api.guard import Guard
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -34,10 +35,10 @@ def create(services: Services) -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.router.routes.extend(api.routes(services))
     root_path = services.settings["PARLEY_ROOT_PATH"] or None
-    app = gradio.mount_gradio_app(
-        app, pages.build(services), path="/", root_path=root_path, **pages.mount_options(services.settings)
-    )
+    options = pages.mount_options(services.settings)
+    gradio.mount_gradio_app(app, pages.build(services), path="/", root_path=root_path, **options)
     app.add_middleware(services.visitors.middleware)
+    app.add_middleware(Guard, settings=services.settings)
     return app
 
 

@@ -36,7 +36,8 @@ class Answers:
         self._screen = screen
         self.fields = {p.box, p.here, p.leaf, p.editing, p.comparing, p.model, p.models, *p.options.all}
         self.outputs = [
-            *(p.box, p.here, p.leaf, p.editing, p.editbar, p.history, p.banner, p.foot, p.comparing, p.model, p.models),
+            *(p.box, p.here, p.leaf, p.editing, p.editbar, p.history, p.banner, p.foot, p.comparing, p.model),
+            *(p.models, p.compare),
             *(*p.columns, *p.heads, *p.chats, *p.options.all, p.options.cannot),
         ]
 
@@ -175,7 +176,7 @@ class Answers:
         p, conversation, several = self._parts, talk.conversation, len(models) > 1
         infos = [self._screen.info(model) for model in models]
         chosen: Updates = {
-            p.comparing: several,
+            **self._screen.choosing(several),
             p.model: gr.update(visible=not several, value=models[0]),
             p.models: gr.update(visible=several, value=models if several else []),
             **self._screen.not_editing(),

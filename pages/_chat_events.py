@@ -37,7 +37,7 @@ class Events:
         self._parts = p = parts
         self._screen = screen
         around = [p.here, p.leaf, p.history, p.foot, p.editing, p.editbar, p.box]
-        self.screenful = [*around, *p.columns, *p.heads, *p.chats, p.comparing, p.model, p.models]
+        self.screenful = [*around, *p.columns, *p.heads, *p.chats, p.comparing, p.model, p.models, p.compare]
         self.fitted = [*p.options.fit([]), p.foot, p.model]
         self.picked = [*self.fitted, p.comparing, p.models, p.compare]
         self.offered = [*self.fitted, p.models, p.options.fallbacks]
@@ -46,10 +46,9 @@ class Events:
     async def offer(self, wanted: str, request: gr.Request) -> Updates:
         """Fill the pickers, and begin with the model of this conversation, or of the last one."""
         p, visitor = self._parts, visitor_of(request)
-        shelves = await self._services.catalog.list(self._services.visitors.keys(session_of(request)))
+        entries = await self._entries(request)
         recent = await asyncio.to_thread(self._services.conversations.list, visitor, 50)
         here = [item for item in recent if item.id == wanted]
-        entries = _chat_models.choices(shelves, datetime.datetime.now().astimezone().date())
         used = [pane.model for item in here for pane in item.panes] + [item.model for item in here]
         entries = _chat_models.with_kept(entries, used, {model: self._screen.name(model) for model in used})
         wished = [item.model for item in here] or [self._services.settings["PARLEY_DEFAULT_MODEL"]]
@@ -71,8 +70,7 @@ class Events:
     async def refill(self, model: str | None, models: Sequence[str], request: gr.Request) -> Updates:
         """The lists of models have changed: a key was set or forgotten, or they were asked for again."""
         p = self._parts
-        shelves = await self._services.catalog.list(self._services.visitors.keys(session_of(request)))
-        entries = _chat_models.choices(shelves, datetime.datetime.now().astimezone().date())
+        entries = await self._entries(request)
         used = [name for name in (model, *models) if name]
         entries = _chat_models.with_kept(entries, used, {name: self._screen.name(name) for name in used})
         plain = _chat_models.models_only(entries)
@@ -88,8 +86,9 @@ class Events:
         p = self._parts
         if not model or model.startswith(_chat_models.BLOCKED):
             gr.Info("Add a key in Settings, or start the server that it needs; then it can be chosen here.")
-            recent = await asyncio.to_thread(self._services.conversations.list, visitor_of(request), 1)
-            return {p.model: recent[0].model if recent and recent[0].model else None}
+            recent = await asyncio.to_thread(self._services.conversations.list, visitor_of(request), 50)
+            entries = await self._entries(request)
+            return {p.model: _chat_models.default(entries, [item.model for item in recent]) or None}
         updates = p.options.fit([self._screen.info(model)], effort)
         if not here:
             return updates | {p.foot: self._screen.blank(model)[p.foot]}
@@ -107,10 +106,8 @@ class Events:
         infos = [self._screen.info(name) for name in (chosen if several else [model or ""]) if name]
         return {
             **p.options.fit(infos),
-            p.comparing: several,
-            p.model: gr.update(visible=not several),
+            **self._screen.choosing(several),
             p.models: gr.update(visible=several, value=chosen[:PANES]),
-            p.compare: gr.update(value="Single model" if several else "Compare"),
         }
 
     @guarded
@@ -139,11 +136,8 @@ class Events:
         pane = conversation.panes[int(number)]
         change: dict[str, Any] = {"leaf": pane.leaf, "model": pane.model, "panes": ()}
         await asyncio.to_thread(self._services.conversations.update, visitor, here, **change)
-        return await self._redrawn(visitor, here) | {
-            p.comparing: False,
-            p.model: gr.update(value=pane.model, visible=True),
-            p.models: gr.update(visible=False),
-        }
+        drawn = await self._redrawn(visitor, here)
+        return drawn | self._screen.choosing(False) | {p.model: gr.update(value=pane.model, visible=True)}
 
     @guarded
     async def rate(self, event: gr.EventData, request: gr.Request) -> None:
@@ -219,6 +213,10 @@ class Events:
         if here := values[p.here]:
             system = values[p.options.system] or ""
             await asyncio.to_thread(self._services.conversations.update, visitor, here, system=system)
+
+    async def _entries(self, request: gr.Request) -> list[_chat_models.Choice]:
+        shelves = await self._services.catalog.list(self._services.visitors.keys(session_of(request)))
+        return _chat_models.choices(shelves, datetime.datetime.now().astimezone().date())
 
     async def _redrawn(self, visitor: str, here: str) -> Updates:
         talk = await asyncio.to_thread(self._screen.talk, visitor, here)

@@ -144,6 +144,16 @@ class Screen:
     def not_editing(self) -> Updates:
         return {self._parts.editing: "", self._parts.editbar: gr.update(value="", visible=False)}
 
+    def choosing(self, several: bool) -> Updates:
+        """One picker for one model, or one for several."""
+        parts = self._parts
+        return {
+            parts.comparing: several,
+            parts.model: gr.update(visible=not several),
+            parts.models: gr.update(visible=several),
+            parts.compare: gr.update(value="Single model" if several else "Compare"),
+        }
+
     def box(self, busy: bool, clear: bool = False) -> Updates:
         """The message box, with a button that sends or one that stops."""
         value: dict[str, Any] = {"value": EMPTY_BOX} if clear else {}
@@ -151,7 +161,7 @@ class Screen:
 
     def _head(self, number: int, model: str) -> str:
         return (
-            f'<div class="across"><b>{text(self.name(model))}</b>'
+            f'<div class="across"><b title="{text(model)}">{text(self.name(model))}</b>'
             f'<button class="word" data-do="pick_pane" data-pane="{number}">Continue with this</button></div>'
         )
 

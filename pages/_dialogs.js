@@ -1,5 +1,5 @@
 // The menu of a conversation, and the small windows that ask for a name or for a yes.
-parley.menu || (() => {
+(() => {
   const element = (tag, attributes, ...children) => {
     const made = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes || {})) {

@@ -1,32 +1,31 @@
 // The page's own few manners: addresses, keys, and clicks inside of messages.
 // Everything that matters happens on the server; nothing here is kept but the choice of the theme.
-// Gradio puts the head in twice: once into the document, once when it starts.
-window.parley = window.parley || (() => {
+window.parley = (() => {
   const address = new URLSearchParams(location.search);
   const THEME = 'parley-theme';
   let ready = false;
   let waiting = null; // resolves the copy that waits for its text
 
-  // Gradio reads __theme when it starts; it is taken out of the address again afterwards.
-  const stored = () => { try { return localStorage.getItem(THEME) || 'system'; } catch { return 'system'; } };
   const withAddress = (change) => {
     const url = new URL(location);
     change(url.searchParams);
     history.replaceState(null, '', url);
   };
-  const forced = stored();
-  if (forced !== 'system') withAddress((q) => q.set('__theme', forced));
-
-  const paint = (choice) => {
+  const stored = () => { try { return localStorage.getItem(THEME) || 'system'; } catch { return 'system'; } };
+  // This runs after Gradio has started. The address keeps the choice too, because Gradio reads it before it draws.
+  const paint = () => {
+    const choice = stored();
     const dark = choice === 'dark' || (choice === 'system' && matchMedia('(prefers-color-scheme: dark)').matches);
-    document.body.classList.toggle('dark', dark);
+    if (document.body.classList.contains('dark') !== dark) document.body.classList.toggle('dark', dark);
     document.documentElement.style.colorScheme = dark ? 'dark' : 'light';
+    const shown = new URLSearchParams(location.search).get('__theme');
+    if (shown !== (choice === 'system' ? null : choice)) {
+      withAddress((q) => { if (choice === 'system') q.delete('__theme'); else q.set('__theme', choice); });
+    }
   };
-  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => setTimeout(() => paint(stored()), 0));
-  addEventListener('load', () => {
-    paint(stored());
-    setTimeout(() => withAddress((q) => q.delete('__theme')), 1500);
-  });
+  paint();
+  new MutationObserver(paint).observe(document.body, { attributes: true, attributeFilter: ['class'] });
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => setTimeout(paint, 0));
 
   const busy = () => Boolean(document.querySelector('#box .stop-button'));
   const box = () => document.querySelector('#box textarea');
@@ -54,7 +53,7 @@ window.parley = window.parley || (() => {
     theme: stored,
     setTheme(choice) {
       try { if (choice === 'system') localStorage.removeItem(THEME); else localStorage.setItem(THEME, choice); } catch { /* private window */ }
-      paint(choice);
+      paint();
     },
     // The drawers: "side" and "options".
     isOpen: (name) => document.getElementById('chat-page')?.dataset[name] === 'open',

@@ -15,7 +15,7 @@ STATES = {
     "ready": ("good", "Ready"),
     "no_key": ("off", "No key"),
     "unreachable": ("bad", "Not reachable"),
-    "missing": ("off", "Not installed"),
+    "missing": ("off", "Missing"),
     "unknown": ("off", "Not known yet"),
 }
 
@@ -81,7 +81,7 @@ def about(settings: Settings, version: str, problem: ParleyError | None) -> str:
         api = "On, for programs on this machine. Set PARLEY_API_KEYS to ask for a key."
     else:
         api = "Off, because other machines can reach this address. Set PARLEY_API_KEYS to turn it on."
-    address = '<code data-api="/v1">/v1</code>'
+    address = "<code data-api>/v1</code>"
     return facts(
         {
             "Data": folder,

@@ -64,8 +64,8 @@ def build(services: Services) -> None:
     p.bridge.refresh_models(events.refill, [p.model, p.models], [p.model, p.models, p.options.fallbacks], **PRIVATE)
     p.search.change(events.search, [p.search, p.here], p.history, trigger_mode="always_last", **PRIVATE)
     p.compare.click(events.compare, [p.comparing, p.model, p.models], events.picked, **PRIVATE)
-    p.model.input(events.choose, [p.model, p.here, p.options.effort], events.fitted, **PRIVATE)
-    p.models.input(events.choose_several, [p.models, p.options.effort], events.fitted, **PRIVATE)
+    p.model.select(events.choose, [p.model, p.here, p.options.effort], events.fitted, **PRIVATE)
+    p.models.change(events.choose_several, [p.models, p.options.effort], events.fitted, **PRIVATE)
     p.options.system.blur(events.keep, fields, None, **PRIVATE)
     p.here.change(None, p.here, None, js="(id) => { parley.setChat(id); }", **QUICK)
 

@@ -21,6 +21,10 @@ KEYS_HINT = (
     "again, and forgotten after 12 hours without use or with a click on Forget."
 )
 MODELS_CHANGED = "() => { parley.fire('refresh_models'); }"
+WHOLE_ADDRESS = (
+    "const at = element.querySelector('[data-api]');"
+    "if (at) at.textContent = location.origin + location.pathname.replace(/\\/$/, '') + '/v1';"
+)
 POLL = 0.3  # seconds between two looks at an index that is being built
 
 
@@ -56,6 +60,8 @@ def build(services: Services) -> None:
         gr.HTML(
             _settings_view.about(services.settings, core.__version__, services.database.problem),
             apply_default_css=False,
+            elem_id="about",
+            js_on_load=WHOLE_ADDRESS,
         )
 
     handlers = Handlers(services, [row.provider for row in rows])

@@ -10,12 +10,14 @@ Where a part is missing, the tests that need it are skipped with the reason; wit
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import pwd
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -131,6 +133,12 @@ def _postgres_programs() -> Path | None:
     return Path(found).parent if found else None
 
 
+def _end_with_parent() -> None:
+    """In the child: when the tests are killed, it is told to stop too (Linux: PR_SET_PDEATHSIG is 1)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGINT)
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -176,7 +184,11 @@ def postgres_url() -> Iterator[str]:
         flags = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         with log.open("wb") as output:
             server = subprocess.Popen(
-                [programs / "postgres", "-D", data, *flags], stdout=output, stderr=output, **common
+                [programs / "postgres", "-D", data, *flags],
+                stdout=output,
+                stderr=output,
+                preexec_fn=_end_with_parent,
+                **common,
             )
         url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
         for _ in range(200):

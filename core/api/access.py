@@ -69,7 +69,7 @@ def _refuse_foreign(headers: dict[bytes, bytes], scheme: str) -> None:
     rebinding) by Host; a proxy that carries requests of other machines by the headers that it adds.
     """
     host = headers.get(b"host", b"").decode("latin-1").lower()
-    if not _is_loopback(host):
+    if not is_loopback(host):
         raise PermissionDenied("Without a key, /v1 answers at 127.0.0.1 and localhost only.", SET_KEYS)
     if any(name in headers for name in (b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip", b"forwarded")):
         raise PermissionDenied("Without a key, /v1 does not answer through a proxy.", SET_KEYS)
@@ -79,7 +79,8 @@ def _refuse_foreign(headers: dict[bytes, bytes], scheme: str) -> None:
         raise PermissionDenied("Without a key, /v1 does not answer web pages of other sites.", SET_KEYS)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a Host header names this machine."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:

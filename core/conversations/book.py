@@ -36,9 +36,11 @@ class Conversations:
     def __init__(self, database: Database, vectors: Vectors, settings: Settings) -> None:
         self._database = database
         self._vectors = vectors
-        self._files = Files(settings.data_dir / "files", in_memory=database.problem is not None)
+        self._files = Files(settings.data_dir / "files", database)
         self._largest = int(settings["PARLEY_MAX_UPLOAD_MB"]) * 1024 * 1024
-        self._save = database.change(messages, "id", "text", "thinking", "status", "error", "meter")
+        columns = ("text", "thinking", "status", "error", "meter")
+        self._save = database.change(messages, "id", *columns)
+        self._save_model = database.change(messages, "id", *columns[:2], "model", *columns[2:])
         vectors.attach(COLLECTION, Finished(database))
 
     def create(
@@ -178,13 +180,20 @@ class Conversations:
         status: str,
         error: str = "",
         meter: Meter | None = None,
+        model: str = "",
     ) -> None:
-        """Keep an answer as it is now. Does nothing if it has been deleted meanwhile."""
+        """Keep an answer as it is now. Does nothing if it has been deleted meanwhile.
+
+        `model` is given when another one answered than was asked, after a fallback.
+        """
         if status not in records.STATUSES:
             raise BadRequest(f"An answer cannot be {status!r}.")
         stored = records.as_text(records.meter_to_json(meter))
-        row = (clean.clean(text), clean.clean(thinking), status, clean.clean(error), stored, turn_id)
-        self._database.put(self._save, row)
+        texts, rest = (clean.clean(text), clean.clean(thinking)), (status, clean.clean(error), stored, turn_id)
+        if model:
+            self._database.put(self._save_model, (*texts, clean.one_line(model), *rest))
+        else:
+            self._database.put(self._save, (*texts, *rest))
         if status != "streaming":
             self._vectors.changed(COLLECTION, [turn_id])
 

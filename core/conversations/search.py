@@ -86,15 +86,16 @@ def _holds(text: str, words: Sequence[str]) -> bool:
 
 
 def _by_words(connection: Connection, visitor: str, query: str, words: Sequence[str], limit: int) -> list[_Find]:
-    """By the index of words, and by plain substrings where that index cannot help (CJK, emoji, inside of words)."""
+    """By the index of words, and by plain substrings where that index cannot help: CJK, emoji, C++, inside of words."""
     found = [hit.message for hit in search_words(connection, visitor, query, limit * DEPTH)]
-    if not found or any(_needs_substring(word) for word in words):
-        found += _substrings(connection, visitor, words)
+    if not found or not all(_is_indexed(word) for word in words):
+        found = _substrings(connection, visitor, words) + found
     return _turns(connection, visitor, list(dict.fromkeys(found)))
 
 
-def _needs_substring(word: str) -> bool:
-    return not any(map(str.isalnum, word)) or any(unicodedata.name(c, "").startswith(_UNSPACED) for c in word)
+def _is_indexed(word: str) -> bool:
+    """Whether the index of words knows it as it stands: letters and digits of a script that parts words by spaces."""
+    return word.isalnum() and not any(unicodedata.name(c, "").startswith(_UNSPACED) for c in word)
 
 
 def _substrings(connection: Connection, visitor: str, words: Sequence[str]) -> list[str]:

@@ -27,9 +27,9 @@ _DEMO = re.compile(r"smollm2-135m", re.IGNORECASE)
 _DEMO_SAMPLING: Mapping[str, float] = {
     "temp": 0.2,
     "top_p": 0.9,
-    "penalty_repeat": 1.05,
+    "penalty_repeat": 1.03,
     "dry_multiplier": 0.8,
-    "dry_allowed_length": 2,
+    "dry_allowed_length": 3,
     "dry_penalty_last_n": 512,
 }
 _DEMO_MAX_TOKENS = 1024

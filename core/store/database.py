@@ -2,6 +2,7 @@
 
 Reading is done from any thread on a connection of its own; writing is handed to one thread (core.store.writer). What
 was written survives a killed process; after a power cut SQLite's last moments may be missing, but the file is whole.
+When the disk takes nothing any more, SQLite goes on in memory until it does (core.store.failover).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, Table, bindparam, text
@@ -18,7 +20,8 @@ from sqlalchemy.exc import DBAPIError
 
 from core.errors import StorageError
 from core.settings import Settings
-from core.store.engines import look_through, postgresql_engine, sqlite_engine
+from core.store.engines import look_through, memory_name, postgresql_engine, sqlite_engine
+from core.store.failover import Engines, Failover, Held
 from core.store.faults import closed, damaged, explain, is_damage, is_unwritable
 from core.store.folder import FolderLock
 from core.store.schema import migrate
@@ -31,17 +34,22 @@ T = TypeVar("T")
 
 
 class Database:
-    """Open it with `Database.open(settings)`. `problem` is None, or says why nothing can be kept."""
+    """Open it with `Database.open(settings)`."""
 
-    def __init__(self, engine: Engine, reader: Engine, lock: FolderLock | None, problem: StorageError | None) -> None:
-        self.problem = problem
+    def __init__(
+        self, engines: Engines, path: Path | None, lock: FolderLock | None, problem: StorageError | None
+    ) -> None:
+        engine, reader = engines
+        self.writable = problem is None  # whether the data folder could be written when it was opened
         self.dialect: str = engine.dialect.name  # "sqlite" or "postgresql"
         self.instance = secrets.token_hex(6) if lock is None else lock.instance  # names the data folder
+        self._problem = problem
         self._engine = engine
         self._reader = reader
         self._lock = lock
         self.closed = False
-        self._writer = Writer(engine)
+        self._failover = None if path is None else Failover(path, self._use)
+        self._writer = Writer(engine, self._failover)
 
     @classmethod
     def open(cls, settings: Settings) -> Database:
@@ -59,15 +67,20 @@ class Database:
             problem = _unwritable(settings, error.strerror)
         try:
             try:
-                engines = _engines(settings, problem)
+                engines, path = _engines(settings, problem)
             except _Unwritable as error:
                 problem = _unwritable(settings, str(error))
-                engines = _in_memory()
-            return cls(*engines, lock, problem)
+                engines, path = _in_memory(), None
+            return cls(engines, path, lock, problem)
         except BaseException:
             if lock is not None:
                 lock.close()
             raise
+
+    @property
+    def problem(self) -> StorageError | None:
+        """Why nothing, or not everything, can be kept now; None when all is well. It comes and goes with the disk."""
+        return self._problem or (None if self._failover is None else self._failover.problem)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -75,7 +88,7 @@ class Database:
         if self.closed:
             raise closed()
         try:
-            with self._reader.connect() as connection:
+            with self._connect() as connection:
                 yield connection
         except Exception as error:
             told = explain(error)
@@ -129,6 +142,18 @@ class Database:
         """`put` without waiting. `done` is called in the writer's thread, with the error or None."""
         self._writer.put(Job(done, None, statement, row))
 
+    def hold(self, save: Held, error: OSError) -> bool:
+        """Have `save` called in the writer's thread until it has written what the disk refused with `error`.
+
+        `problem` says so until then. False when nothing is ever tried again: with PostgreSQL, and when all is lost at
+        the end anyway. StorageError when closed.
+        """
+        failover = self._failover
+        if failover is None:
+            return False
+        self.write(lambda _: failover.hold(save, error))
+        return True
+
     def close(self) -> None:
         """Finish what waits to be written, then free the file and the folder. Safe to call twice."""
         if self.closed:
@@ -139,6 +164,21 @@ class Database:
         self._engine.dispose()
         if self._lock is not None:
             self._lock.close()
+
+    def _connect(self) -> Connection:
+        while True:
+            reader = self._reader
+            connection = reader.connect()
+            if reader is self._reader:  # otherwise it may be a new, empty database in memory
+                return connection
+            connection.close()
+
+    def _use(self, engines: Engines) -> None:
+        """Change to another database, in the writer's thread. Who is reading in the old one may finish."""
+        old = self._engine, self._reader
+        self._engine, self._reader = engines
+        for engine in old:
+            engine.dispose()
 
     def _prepared(self, statement: Any, names: Sequence[str]) -> RowStatement:
         style = {"sqlite": "qmark", "postgresql": "format"}[self.dialect]
@@ -152,19 +192,19 @@ class _Unwritable(Exception):
     """The database file cannot be written; the text is the reason."""
 
 
-def _engines(settings: Settings, problem: StorageError | None) -> tuple[Engine, Engine]:
-    """The writer's and the readers' engine, on a database whose tables are up to date."""
+def _engines(settings: Settings, problem: StorageError | None) -> tuple[Engines, Path | None]:
+    """The engines of a database whose tables are up to date, and its path if it is a file."""
     if address := settings["PARLEY_DATABASE_URL"]:
         try:
-            return _ready(postgresql_engine, address, "The PostgreSQL database")
+            return _ready(postgresql_engine, address, "The PostgreSQL database"), None
         except DBAPIError as error:
             raise explain(error) from error
     if problem is not None:
-        return _in_memory()
+        return _in_memory(), None
     path = settings.data_dir / FILE
     try:
         look_through(path)
-        return _ready(sqlite_engine, str(path), f"The database file {FILE}")
+        return _ready(sqlite_engine, str(path), f"The database file {FILE}"), path
     except (sqlite3.Error, DBAPIError) as error:
         if is_damage(error):
             raise damaged(FILE) from error
@@ -174,15 +214,15 @@ def _engines(settings: Settings, problem: StorageError | None) -> tuple[Engine, 
         raise told from error
 
 
-def _in_memory() -> tuple[Engine, Engine]:
-    return _ready(sqlite_engine, f"file:/parley-{secrets.token_hex(8)}?vfs=memdb", "The database")
+def _in_memory() -> Engines:
+    return _ready(sqlite_engine, memory_name(), "The database")
 
 
 class _EngineMaker(Protocol):
     def __call__(self, address: str, /, *, writes: bool) -> Engine: ...
 
 
-def _ready(make: _EngineMaker, address: str, what: str) -> tuple[Engine, Engine]:
+def _ready(make: _EngineMaker, address: str, what: str) -> Engines:
     engine = make(address, writes=True)
     try:
         with engine.begin() as connection:

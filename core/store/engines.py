@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 import time
 from pathlib import Path
@@ -20,6 +21,11 @@ CONNECT_SECONDS = 5
 CHECKPOINT_PAGES = 4000  # 16 MB: the same pages are written again and again, so that fewer checkpoints save work
 POOL: dict[str, Any] = {"poolclass": QueuePool, "pool_size": 8, "max_overflow": 24}  # of readers
 CHECK_SECONDS = 0.5  # at most, for looking through the file at the start
+
+
+def memory_name() -> str:
+    """A new database in memory, which the connections of this process share. It lives as long as one is open."""
+    return f"file:/parley-{secrets.token_hex(8)}?vfs=memdb"
 
 
 def sqlite_engine(name: str, *, writes: bool) -> Engine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 
 import psycopg
@@ -71,6 +72,17 @@ def is_damage(error: BaseException) -> bool:
 
 def is_unwritable(error: BaseException) -> bool:
     return _code(error) in UNWRITABLE
+
+
+def reason(error: BaseException) -> str:
+    """Why a disk took nothing, as the end of a sentence. For what `is_unwritable`, and for an OSError."""
+    code = _code(error)
+    number = error.errno if isinstance(error, OSError) else None
+    if code == sqlite3.SQLITE_FULL or number in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full"
+    if code == sqlite3.SQLITE_IOERR or number == errno.EIO:
+        return "the disk failed or is full"
+    return "the data folder cannot be written"
 
 
 def _origin(error: BaseException) -> BaseException:

@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import structlog
 from sqlalchemy import Connection, Engine
 
-from core.store.faults import closed, explain, lost_connection
+from core.store.failover import Failover
+from core.store.faults import closed, explain, is_unwritable, lost_connection
 
 BATCH = 1000  # jobs in one transaction
 
@@ -78,10 +79,14 @@ class Job:
 
 
 class Writer:
-    """Owns the thread and the only connection that writes. What is put is done in order, or fails with an error."""
+    """Owns the thread and the only connection that writes. What is put is done in order, or fails with an error.
 
-    def __init__(self, engine: Engine) -> None:
+    With a `failover`, what the disk refuses is done in memory instead.
+    """
+
+    def __init__(self, engine: Engine, failover: Failover | None) -> None:
         self._engine = engine
+        self._failover = failover
         self._sqlite = engine.dialect.name == "sqlite"
         self._connection: Connection | None = None
         self._committing = False
@@ -115,8 +120,8 @@ class Writer:
         ending = False
         expected = 1
         while not ending:
-            taken = [queue.get()]
-            if queue.qsize() + 1 < expected:
+            taken = self._first()
+            if queue.qsize() + len(taken) < expected:
                 time.sleep(0)  # let those whom the last commit woke put their next work beside this one
             taken += [queue.get() for _ in range(min(queue.qsize(), BATCH))]
             batch = [job for job in taken if job is not None]
@@ -126,7 +131,16 @@ class Writer:
                 _settle(batch)
             expected = max(len(batch), expected - 1)
             del batch, taken  # results must not live until the next batch
+            self._go_back(ending)
         self._drop()
+
+    def _first(self) -> list[Job | None]:
+        """Wait for something to do. Nothing, when it is time to look whether the disk has room again."""
+        pause = None if self._failover is None else self._failover.pause()
+        try:
+            return [self._queue.get(timeout=pause)]
+        except Empty:
+            return []
 
     def _commit(self, batch: list[Job]) -> None:
         try:
@@ -135,17 +149,38 @@ class Writer:
             uncertain = self._committing and lost_connection(error)
             retry = not uncertain and (len(batch) > 1 or lost_connection(error))
             self._undo()
-            if not retry:
+            if not (self._leave(error) or retry):
                 for job in batch:
                     job.error = explain(error)
                 return
             # Something spoilt the transaction as a whole (a full disk, one bad row, a stale connection): one by one.
             for job in batch:
-                try:
-                    self._transaction([job])
-                except BaseException as again:
-                    job.error = explain(again)
-                    self._undo()
+                self._commit_one(job)
+
+    def _commit_one(self, job: Job) -> None:
+        try:
+            self._transaction([job])
+        except BaseException as error:
+            self._undo()
+            if self._leave(error):
+                self._commit_one(job)
+            else:
+                job.error = explain(error)
+
+    def _leave(self, error: BaseException) -> bool:
+        """Go on in memory, if it was the disk that failed. What was not committed can then be done again."""
+        if self._failover is None or not is_unwritable(error):
+            return False
+        self._drop()
+        engine = self._failover.leave(error)
+        self._engine = engine or self._engine
+        return engine is not None
+
+    def _go_back(self, last: bool) -> None:
+        pause = None if self._failover is None else self._failover.pause()
+        if self._failover is not None and pause is not None and (last or pause <= 0):
+            self._drop()
+            self._engine = self._failover.back(last) or self._engine
 
     def _transaction(self, batch: list[Job]) -> None:
         if self._connection is None:
@@ -222,7 +257,7 @@ def _guard(connection: Connection, batch: list[Job], alone: bool, act: Callable[
     try:
         act(connection, batch)
     except BaseException as error:
-        if len(batch) > 1 or lost_connection(error):
+        if len(batch) > 1 or lost_connection(error) or is_unwritable(error):
             raise
         batch[0].error = explain(error)
         connection.exec_driver_sql("ROLLBACK TO SAVEPOINT job")

