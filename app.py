@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import socket
 import sys
@@ -35,6 +36,10 @@ def create(services: Services) -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.router.routes.extend(api.routes(services))
     root_path = services.settings["PARLEY_ROOT_PATH"] or None
+    if importlib.util.find_spec("matplotlib") is None:
+        # Gradio tries to import it at every update of a page. A search that finds nothing is repeated each time and
+        # would take a fifth of the time of an answer; this entry ends it at once.
+        sys.modules["matplotlib"] = None  # type: ignore[assignment]
     options = pages.mount_options(services.settings)
     gradio.mount_gradio_app(app, pages.build(services), path="/", root_path=root_path, **options)
     app.add_middleware(services.visitors.middleware)
@@ -58,6 +63,7 @@ def serve(settings: Settings) -> int:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host.strip("[]"), port))
+        listener.listen(2048)  # whoever reads the address below may call at once, and is answered when all is ready
     except OSError as error:
         reason = f"Parley cannot listen on {host}, port {port}: {error.strerror}."
         raise SettingsError(reason, "Stop what uses it, or choose another with PORT or PARLEY_HOST.") from None

@@ -18,6 +18,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
 import orjson
@@ -82,53 +83,75 @@ class Seen:
     tokens: list[float] = field(default_factory=list)
 
 
-async def visit(url: str, config: Mapping[str, object], expected: int, apart: float) -> Seen:
-    """One visitor, from the page to the end of the answer."""
-    await asyncio.sleep(apart)
+async def visit(url: str, page: Page, expected: int, apart: float, all_here: asyncio.Barrier) -> Seen:
+    """One visitor, from the page to the end of the answer. Nobody asks before everybody has the page."""
     seen = Seen()
     known: set[bytes] = set()
     session = uuid.uuid4().hex[:11]
-    async with aiohttp.ClientSession(url, timeout=aiohttp.ClientTimeout(120)) as browser:
+    cookies = aiohttp.CookieJar(unsafe=True)  # of an address without a name too
+    async with aiohttp.ClientSession(url, cookie_jar=cookies, timeout=aiohttp.ClientTimeout(120)) as browser:
         await (await browser.get("/")).read()
+        for loading in page.loading:
+            async for _ in page.event(browser, session, loading, {}):
+                pass
+        await all_here.wait()
+        await asyncio.sleep(apart)
         asked = time.monotonic()
-        body = {**submission(config), "session_hash": session}
-        join = await browser.post(
-            "/gradio_api/queue/join", data=orjson.dumps(body), headers={"content-type": "application/json"}
-        )
-        join.raise_for_status()
-        async with browser.get(f"/gradio_api/queue/data?session_hash={session}") as stream:
-            async for line in stream.content:
-                now = time.monotonic()
-                if not line.startswith(b"data:"):
-                    continue
-                for stamp in STAMP.findall(line):
-                    if stamp not in known:
-                        known.add(stamp)
-                        seen.first = seen.first or now - asked
-                        seen.tokens.append(now - float(stamp))
-                if b'"process_completed"' in line:
-                    break
+        token = ""
+        async for line in page.event(browser, session, page.send, {page.box: {"text": "Go", "files": []}}):
+            if b'"process_completed"' in line:
+                outputs = orjson.loads(line[5:])["output"]["data"]
+                token = outputs[page.send["outputs"].index(page.watch)]
+        async for line in page.event(browser, session, page.follow, {page.watch: token}):
+            now = time.monotonic()
+            for stamp in STAMP.findall(line):
+                if stamp not in known:
+                    known.add(stamp)
+                    seen.first = seen.first or now - asked
+                    seen.tokens.append(now - float(stamp))
     if len(seen.tokens) != expected:
         raise RuntimeError(f"{len(seen.tokens)} of {expected} tokens came")
     return seen
 
 
-def submission(config: Mapping[str, object]) -> dict[str, object]:
-    """What the browser sends when Enter is pressed in the message box, from the page's own description."""
-    components = {c["id"]: c for c in config["components"]}  # type: ignore[attr-defined,index]
-    [box] = [i for i, c in components.items() if c["type"] == "multimodaltextbox"]
-    event = next(
-        d for d in config["dependencies"] if [box, "submit"] in [list(t) for t in d["targets"]] and d["outputs"]
-    )  # type: ignore[attr-defined,index]
-    values = [components[i]["props"].get("value") for i in event["inputs"]]
-    values[event["inputs"].index(box)] = {"text": "Go", "files": []}
-    return {"data": values, "fn_index": event["id"], "trigger_id": box, "event_data": None}
+class Page:
+    """The page's own description: which event sends, and which follows the answer."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._components = {part["id"]: part for part in config["components"]}
+        [self.box] = [number for number, part in self._components.items() if part["type"] == "multimodaltextbox"]
+        events = config["dependencies"]
+        self.loading = [e for e in events if e["outputs"] and any(name == "load" for _, name in e["targets"])]
+        self.send = next(e for e in events if [self.box, "submit"] in [list(t) for t in e["targets"]] and e["outputs"])
+        # The answer is followed by the first event that a change starts and that has one chatbot as its output.
+        self.follow = next(e for e in events if [self._type(part) for part in e["outputs"]] == ["chatbot"])
+        [self.watch] = self.follow["inputs"]
+
+    def _type(self, number: int) -> str:
+        return str(self._components[number]["type"])
+
+    async def event(
+        self, browser: aiohttp.ClientSession, session: str, event: Mapping[str, Any], values: Mapping[int, Any]
+    ) -> AsyncIterator[bytes]:
+        """Start an event as a browser does and yield the lines of its stream."""
+        data = [values.get(part, self._components[part]["props"].get("value")) for part in event["inputs"]]
+        body = {"data": data, "fn_index": event["id"], "trigger_id": event["targets"][0][0], "session_hash": session}
+        headers = {"content-type": "application/json"}
+        async with browser.post("/gradio_api/queue/join", data=orjson.dumps(body), headers=headers) as join:
+            join.raise_for_status()
+        async with browser.get(f"/gradio_api/queue/data?session_hash={session}") as stream:
+            async for line in stream.content:
+                if line.startswith(b"data:"):
+                    yield line
+                    if b'"process_completed"' in line:
+                        return
 
 
 async def run(url: str, at_once: int, tokens: int, spread: float) -> list[Seen]:
     async with aiohttp.ClientSession() as client:
-        config = await (await client.get(f"{url}/config")).json()
-    return await asyncio.gather(*(visit(url, config, tokens, spread * n / at_once) for n in range(at_once)))
+        page = Page(await (await client.get(f"{url}/config")).json())
+    all_here = asyncio.Barrier(at_once)
+    return await asyncio.gather(*(visit(url, page, tokens, spread * n / at_once, all_here) for n in range(at_once)))
 
 
 def main() -> None:
@@ -136,7 +159,7 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, nargs="+", default=[1, 50], help="visitors at the same time")
     parser.add_argument("--rate", type=float, default=50, help="tokens a second and visitor")
     parser.add_argument("--tokens", type=int, default=200, help="tokens of an answer")
-    parser.add_argument("--spread", type=float, default=2.0, help="seconds within which the visitors come")
+    parser.add_argument("--spread", type=float, default=2.0, help="seconds within which the visitors ask")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve:

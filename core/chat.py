@@ -7,7 +7,8 @@ task of its own (`core.runs`), so that neither a reload nor a second browser tab
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from functools import partial
 
 from core.catalog import Catalog
@@ -16,17 +17,15 @@ from core.conversations import Conversation, Conversations, File, Meter, Pane, T
 from core.errors import BadRequest, ParleyError
 from core.gateway import Gateway
 from core.ledger import Ledger
-from core.messages import ChatRequest
+from core.messages import ChatRequest, Event
 from core.runs import Run, Runs, Snapshot, watch
 from core.settings import Settings
 
 PANES = 4  # models side by side, at most
-GO_ON = (
-    "Continue your last answer exactly where it stopped. Do not repeat any of it and do not comment on this request."
-)
 
 Keys = Mapping[str, str]
 Upload = tuple[str, bytes]  # a file's name and contents
+Put = Callable[[Conversation], Awaitable[list[str]]]  # returns the ids of the answers
 
 
 class Chat:
@@ -41,6 +40,7 @@ class Chat:
         self._context = Context(conversations, catalog, settings)
         self._unwatched: float = settings["PARLEY_UNWATCHED_SECONDS"]
         self._runs = Runs()
+        self._adding: set[tuple[str, str]] = set()  # conversations, by visitor, that something is being put into
 
     async def ask(
         self,
@@ -61,28 +61,29 @@ class Chat:
             raise BadRequest(f"Between 1 and {PANES} models can be asked at once.", "Choose fewer models.")
         if not text.strip() and not files:
             raise BadRequest("The message is empty.", "Write something first.")
-        conversation = await asyncio.to_thread(self._conversations.get, visitor, conversation_id)
-        self._refuse_while_busy(conversation.id)
-        for name, data in files:
-            for model in models:
-                await asyncio.to_thread(self._context.prepare, name, data, model)
-        stored = [
-            await asyncio.to_thread(self._conversations.store_file, visitor, conversation.id, name, "", data)
-            for name, data in files
-        ]
-        add = partial(self._add, visitor, conversation.id, role="user", text=text, files=stored)
-        panes = conversation.panes
-        if len(panes) > 1 and len(models) == len(panes):
-            parents = [(await add(parent=pane.leaf)).id for pane in panes]
-        else:
-            parents = [(await add(parent=conversation.leaf)).id] * len(models)
-        answers = [
-            await self._add(visitor, conversation.id, parent=parent, role="assistant", model=model)
-            for parent, model in zip(parents, models, strict=True)
-        ]
-        await self._point(visitor, conversation, [Pane(turn.model, turn.id) for turn in answers])
-        await self._start(visitor, conversation.id, answers, keys, fallbacks)
-        return [turn.id for turn in answers]
+
+        async def put(conversation: Conversation) -> list[str]:
+            for name, data in files:
+                for model in models:
+                    await asyncio.to_thread(self._context.prepare, name, data, model)
+            stored = [
+                await asyncio.to_thread(self._conversations.store_file, visitor, conversation.id, name, "", data)
+                for name, data in files
+            ]
+            add = partial(self._add, visitor, conversation.id, role="user", text=text, files=stored)
+            panes = conversation.panes
+            if len(panes) > 1 and len(models) == len(panes):
+                parents = [(await add(parent=pane.leaf)).id for pane in panes]
+            else:
+                parents = [(await add(parent=conversation.leaf)).id] * len(models)
+            answers = [
+                await self._add(visitor, conversation.id, parent=parent, role="assistant", model=model)
+                for parent, model in zip(parents, models, strict=True)
+            ]
+            await self._point(visitor, conversation, [Pane(turn.model, turn.id) for turn in answers])
+            return self._start(visitor, answers, keys, fallbacks)
+
+        return await self._alone(visitor, conversation_id, put)
 
     async def retry(
         self,
@@ -95,25 +96,20 @@ class Chat:
     ) -> list[str]:
         """Answer the same question once more, as a new branch beside the answer `turn_id` (or below the question)."""
         turn = await asyncio.to_thread(self._conversations.turn, visitor, turn_id)
-        conversation = await asyncio.to_thread(self._conversations.get, visitor, turn.conversation)
-        self._refuse_while_busy(conversation.id)
         question = turn.id if turn.role == "user" else turn.parent
         if question is None:
             raise BadRequest("There is no question before this answer.", "Write a message instead.")
-        chosen = model or turn.model or conversation.model
-        answer = await self._add(visitor, conversation.id, parent=question, role="assistant", model=chosen)
-        await self._replace(visitor, conversation, turn.id, [answer])
-        await self._start(visitor, conversation.id, [answer], keys, fallbacks)
-        return [answer.id]
+
+        async def put(conversation: Conversation) -> list[str]:
+            chosen = model or turn.model or conversation.model
+            answer = await self._add(visitor, conversation.id, parent=question, role="assistant", model=chosen)
+            await self._replace(visitor, conversation, turn.id, [answer])
+            return self._start(visitor, [answer], keys, fallbacks)
+
+        return await self._alone(visitor, turn.conversation, put)
 
     async def edit(
-        self,
-        visitor: str,
-        turn_id: str,
-        text: str,
-        *,
-        keys: Keys | None = None,
-        fallbacks: Sequence[str] = (),
+        self, visitor: str, turn_id: str, text: str, *, keys: Keys | None = None, fallbacks: Sequence[str] = ()
     ) -> list[str]:
         """Ask a question again in other words, as a new branch. In a comparison, of every model that was asked it."""
         turn = await asyncio.to_thread(self._conversations.turn, visitor, turn_id)
@@ -121,30 +117,33 @@ class Chat:
             raise BadRequest("Only your own messages can be edited.", "Use retry for an answer.")
         if not text.strip() and not turn.files:
             raise BadRequest("The message is empty.", "Write something first.")
-        conversation = await asyncio.to_thread(self._conversations.get, visitor, turn.conversation)
-        self._refuse_while_busy(conversation.id)
-        affected = await self._panes_through(visitor, conversation, turn.id)
-        question = await self._add(
-            visitor, conversation.id, parent=turn.parent, role="user", text=text, files=turn.files
-        )
-        answers = [
-            await self._add(visitor, conversation.id, parent=question.id, role="assistant", model=model)
-            for model in ([pane.model for pane in affected] or [conversation.model])
-        ]
-        await self._replace(visitor, conversation, turn.id, answers)
-        await self._start(visitor, conversation.id, answers, keys, fallbacks)
-        return [answer.id for answer in answers]
+
+        async def put(conversation: Conversation) -> list[str]:
+            affected = await self._panes_through(visitor, conversation, turn.id)
+            question = await self._add(
+                visitor, conversation.id, parent=turn.parent, role="user", text=text, files=turn.files
+            )
+            answers = [
+                await self._add(visitor, conversation.id, parent=question.id, role="assistant", model=model)
+                for model in ([pane.model for pane in affected] or [conversation.model])
+            ]
+            await self._replace(visitor, conversation, turn.id, answers)
+            return self._start(visitor, answers, keys, fallbacks)
+
+        return await self._alone(visitor, turn.conversation, put)
 
     async def proceed(self, visitor: str, turn_id: str, *, keys: Keys | None = None) -> list[str]:
         """Go on with an answer that was stopped, broken off or cut at its length. The text grows in place."""
         turn = await asyncio.to_thread(self._conversations.turn, visitor, turn_id)
         if turn.role != "assistant":
             raise BadRequest("Only an answer can be continued.", "Send a message instead.")
-        self._refuse_while_busy(turn.conversation)
         if not turn.text:
             return await self.retry(visitor, turn_id, keys=keys)
-        await self._start(visitor, turn.conversation, [turn], keys, ())
-        return [turn.id]
+
+        async def put(_: Conversation) -> list[str]:
+            return self._start(visitor, [turn], keys, ())
+
+        return await self._alone(visitor, turn.conversation, put)
 
     async def watch(
         self, visitor: str, turn_ids: Sequence[str], every: float = 0.05, idle: float = 1.0
@@ -186,9 +185,20 @@ class Chat:
         """End all answers and save them; for shutdown."""
         await self._runs.close()
 
-    def _refuse_while_busy(self, conversation_id: str) -> None:
-        if self._runs.of(conversation_id):
+    async def _alone(self, visitor: str, conversation_id: str, put: Put) -> list[str]:
+        """`put` something into a conversation that is not busy; a page that goes away does not stop it half-way."""
+        place = visitor, conversation_id
+        if place in self._adding or self.running(*place):
             raise BadRequest("An answer is still being written in this conversation.", "Wait for it or stop it first.")
+        self._adding.add(place)
+
+        async def whole() -> list[str]:
+            try:
+                return await put(await asyncio.to_thread(self._conversations.get, *place))
+            finally:
+                self._adding.discard(place)
+
+        return await asyncio.shield(asyncio.create_task(whole()))
 
     async def _add(
         self,
@@ -243,28 +253,30 @@ class Chat:
         panes = [Pane(fresh[pane].model, fresh[pane].id) if pane in fresh else pane for pane in conversation.panes]
         await self._point(visitor, conversation, panes)
 
-    async def _start(
-        self,
-        visitor: str,
-        conversation_id: str,
-        answers: Sequence[Turn],
-        keys: Keys | None,
-        fallbacks: Sequence[str],
-    ) -> None:
-        conversation = await asyncio.to_thread(self._conversations.get, visitor, conversation_id)
-        feature = "compare" if len(conversation.panes) > 1 else "chat"
+    def _start(self, visitor: str, answers: Sequence[Turn], keys: Keys | None, fallbacks: Sequence[str]) -> list[str]:
         for turn in answers:
-            request = ChatRequest(
-                turn.model,
-                await asyncio.to_thread(self._context.messages, visitor, conversation, turn),
-                conversation.parameters,
-                fallbacks=tuple(fallbacks),
-                feature=feature,
-                conversation=conversation.id,
-                visitor=visitor,
-                keys=dict(keys or {}),
-            )
-            self._runs.start(turn, visitor, self._gateway.stream(request), self._save, self._bill, self._unwatched)
+            events = self._events(visitor, turn, dict(keys or {}), tuple(fallbacks))
+            self._runs.start(turn, visitor, events, self._save, self._bill, self._unwatched)
+        return [turn.id for turn in answers]
+
+    async def _events(
+        self, visitor: str, answer: Turn, keys: Keys, fallbacks: tuple[str, ...]
+    ) -> AsyncGenerator[Event, None]:
+        """What the model says. Files are read here, so that one that fails ends this answer and says so in it."""
+        conversation = await asyncio.to_thread(self._conversations.get, visitor, answer.conversation)
+        request = ChatRequest(
+            answer.model,
+            await asyncio.to_thread(self._context.messages, visitor, conversation, answer),
+            conversation.parameters,
+            fallbacks=fallbacks,
+            feature="compare" if len(conversation.panes) > 1 else "chat",
+            conversation=conversation.id,
+            visitor=visitor,
+            keys=keys,
+        )
+        async with aclosing(self._gateway.stream(request)) as events:
+            async for event in events:
+                yield event
 
     async def _bill(self, call: int) -> Meter | None:
         """The meter of a call that was stopped or broke off. None if it could not be recorded."""
@@ -285,4 +297,5 @@ class Chat:
             status=snapshot.status,
             error=snapshot.error,
             meter=snapshot.meter,
+            model=snapshot.model,
         )

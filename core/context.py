@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+from collections import OrderedDict
+
 from core.attachments import ExtractedText, as_prompt_text, prepare
 from core.catalog import Catalog
-from core.conversations import Conversation, Conversations, Turn
+from core.conversations import Conversation, Conversations, File, Turn
 from core.errors import BadRequest, NotFound
 from core.messages import Attachment, Message
 from core.settings import Settings
@@ -12,6 +16,43 @@ from core.settings import Settings
 GO_ON = (
     "Continue your last answer exactly where it stopped. Do not repeat any of it and do not comment on this request."
 )
+MOST_FILES = 64
+MOST_BYTES = 100 * 1024 * 1024
+
+Prepared = Attachment | ExtractedText | BadRequest  # a BadRequest says why the model cannot take the file
+
+
+class Kept:
+    """The files that were prepared last, so that not every turn reads them anew. Safe from any thread."""
+
+    def __init__(self, most: int = MOST_FILES, most_bytes: int = MOST_BYTES) -> None:
+        self._most = most
+        self._most_bytes = most_bytes
+        self._lock = threading.Lock()
+        self._files: OrderedDict[tuple[object, ...], tuple[Prepared, int]] = OrderedDict()  # last used last
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def get(self, key: tuple[object, ...]) -> Prepared | None:
+        with self._lock:
+            found = self._files.get(key)
+            if found is None:
+                return None
+            self._files.move_to_end(key)
+            return found[0]
+
+    def put(self, key: tuple[object, ...], prepared: Prepared) -> None:
+        size = _size(prepared)
+        if size > self._most_bytes:
+            return
+        with self._lock:
+            self.bytes -= self._files.pop(key, (prepared, 0))[1]
+            self._files[key] = prepared, size
+            self.bytes += size
+            while len(self._files) > self._most or self.bytes > self._most_bytes:
+                self.bytes -= self._files.popitem(last=False)[1][1]
 
 
 class Context:
@@ -21,6 +62,7 @@ class Context:
         self._conversations = conversations
         self._catalog = catalog
         self._limit: int = settings["PARLEY_MAX_UPLOAD_MB"] * 1024 * 1024
+        self._kept = Kept()
 
     def messages(self, visitor: str, conversation: Conversation, answer: Turn) -> tuple[Message, ...]:
         """All that the model of `answer` is to read, oldest first. Does file and database work: call it in a thread.
@@ -33,7 +75,7 @@ class Context:
         for turn in path:
             if turn.role == "user":
                 messages.append(self._user_message(visitor, turn, answer.model))
-            elif turn.text:
+            elif turn.text.strip():
                 messages.append(Message("assistant", turn.text))
         if answer.text and not self._catalog.info(answer.model).abilities.prefill:
             messages.append(Message("user", GO_ON))
@@ -48,13 +90,42 @@ class Context:
         attachments: list[Attachment] = []
         for file in turn.files:
             try:
-                prepared = self.prepare(file.name, self._conversations.file_data(visitor, file.id), model)
-            except (BadRequest, NotFound) as error:
-                # A file of an earlier turn that this model cannot take must not end the conversation.
-                texts.append(f"[The file {file.name} is left out: {error.what}]")
-                continue
-            if isinstance(prepared, Attachment):
-                attachments.append(prepared)
-            else:
-                texts.append(as_prompt_text(prepared))
+                prepared = self._prepared(visitor, file, model)
+            except NotFound as error:
+                prepared = BadRequest(error.what)
+            match prepared:
+                case Attachment():
+                    attachments.append(prepared)
+                case ExtractedText():
+                    texts.append(as_prompt_text(prepared))
+                case BadRequest():  # of an earlier turn, which must not end the conversation
+                    texts.append(f"[The file {file.name} is left out: {prepared.what}]")
         return Message("user", "\n\n".join(texts), tuple(attachments))
+
+    def _prepared(self, visitor: str, file: File, model: str) -> Prepared:
+        """The file as a model of such abilities takes it; a refusal names the model, so it is kept for that alone."""
+        can = self._catalog.info(model).abilities
+        key = file.id, can.vision, can.pdf
+        found = self._kept.get(key) or self._kept.get((*key, model))
+        if found is not None:
+            return found
+        data = self._conversations.file_data(visitor, file.id)
+        try:
+            prepared = self.prepare(file.name, data, model)
+        except BadRequest as error:
+            refusal = BadRequest(error.what, error.fix)  # without the frames that the one raised holds on to
+            self._kept.put((*key, model), refusal)
+            return refusal
+        self._kept.put(key, prepared)
+        return prepared
+
+
+def _size(prepared: Prepared) -> int:
+    """Bytes, roughly."""
+    match prepared:
+        case Attachment():
+            return len(prepared.data)
+        case ExtractedText():
+            return sys.getsizeof(prepared.text)
+        case _:
+            return len(prepared.what)

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, update
 from core.errors import StorageError
 from core.ledger_queries import CallRow, Filter, Total, find, find_one, total
 from core.ledger_rows import BEGINNING, END, Attempt, Outcome, begin_row, end_row
+from core.messages import Usage
 from core.prices import Prices
 from core.store.database import Database
 from core.store.tables import calls
@@ -54,7 +55,7 @@ class Ledger:
         try:
             await self._database.aput(self._insert, row)
         except asyncio.CancelledError:  # the row is written all the same
-            self.finish_soon(call, Outcome("cancelled"))
+            self.finish_soon(call, Outcome("cancelled", Usage()))
             raise
         except BaseException:
             self._running.pop(call, None)
@@ -159,7 +160,8 @@ class Ledger:
             price = self._prices.of(f"{model.partition('/')[0]}/{outcome.model_answered}")
         if price is None:
             return None, None
-        return price.cost(usage), price.to_json(usage.input)
+        # A call that never went out is no request, where requests have a price of their own.
+        return (price.cost(usage) if usage.input or usage.output else 0), price.to_json(usage.input)
 
     def _put_soon(self, row: Sequence[Any]) -> None:
         def done(error: BaseException | None) -> None:

@@ -67,6 +67,7 @@ class Run:
         self._earlier = turn.meter  # of the part that is being continued
         self._last = Snapshot.of(replace(turn, status="streaming", error="", meter=None))
         self._dirty = False
+        self._ended = False  # nothing is to be waited for any more but the saving
         self._why = "stopped"
         self._left = time.monotonic()
         self.task = asyncio.create_task(self._go(), name=f"answer {turn.id}")
@@ -81,10 +82,14 @@ class Run:
 
     def stop(self, why: str = "stopped") -> None:
         """End it now; what had come is kept. `why` is "stopped", or the sentence that explains an interruption."""
-        if not self.task.done():
+        if not self._ended:
             self._why = why
             # Not at once: a task that is cancelled before its first step would never save anything.
-            asyncio.get_running_loop().call_soon(self.task.cancel)
+            asyncio.get_running_loop().call_soon(self._cancel)
+
+    def _cancel(self) -> None:
+        if not self._ended:  # else it would break off the saving
+            self.task.cancel()
 
     def watch(self, bell: asyncio.Event) -> None:
         self.watchers.add(bell)
@@ -112,6 +117,7 @@ class Run:
                 status="failed", error="Something went wrong inside Parley. Try again; the server's log says more."
             )
         finally:
+            self._ended = True
             guard.cancel()
             await self._settle()
             self._ring()

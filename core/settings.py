@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
@@ -84,13 +85,39 @@ def _pairs(text: str) -> dict[str, str]:
     return pairs
 
 
+def _address(text: str) -> str:
+    """An address to call, or nothing."""
+    address = text.strip()
+    if not address:
+        return ""
+    try:
+        parts = urlsplit(address)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError("is not an address like http://host:8000")
+    return address
+
+
+def _host(text: str) -> str:
+    """An address in one of the forms that Ollama's programs take; its client fails at others as soon as it is loaded."""
+    try:
+        urlsplit(f"//{text.rpartition('://')[2]}").port  # noqa: B018
+    except ValueError:
+        raise ValueError("is not an address like http://127.0.0.1:11434") from None
+    return text
+
+
 def _endpoints(text: str) -> dict[str, str]:
     pairs = _pairs(text)
     for name, url in pairs.items():
         if not re.fullmatch(r"[a-z][a-z0-9_-]*", name):
             raise ValueError(f"has the name {name!r}; use letters, digits, - and _")
-        if not re.match(r"https?://[^/]", url):
-            raise ValueError(f"has the address {url!r}, which does not begin with http:// or https://")
+        try:
+            _address(url)
+        except ValueError as error:
+            raise ValueError(f"has the address {url!r}, which {error}") from None
     return pairs
 
 
@@ -123,15 +150,15 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("PARLEY_DATA_DIR", "data", "Folder for everything that is made at run time."),
     Setting("PARLEY_MODELS_DIR", "", "Folder of *.gguf files for the embedded model. Empty: `models` in the data folder."),
     Setting("PARLEY_DATABASE_URL", "", "PostgreSQL address (postgresql://user:password@host/name). Empty: SQLite in the data folder.", secret=True),
-    Setting("PARLEY_CHROMA_URL", "", "Address of a Chroma server (http://host:port). Empty: `chroma` in the data folder."),
+    Setting("PARLEY_CHROMA_URL", "", "Address of a Chroma server (http://host:port). Empty: `chroma` in the data folder.", _address),
     Setting("PARLEY_EMBEDDER", "wordllama", "What turns texts into vectors for search by meaning: wordllama, onnx, ollama/<model> or openai/<model>."),
     Setting("PARLEY_DEFAULT_MODEL", "", "Model that a new chat begins with. Empty: the last one used, else the embedded one."),
     Setting("PARLEY_ENDPOINTS", "", "OpenAI-compatible endpoints, name=address with spaces between; the key of `qwen` is read from QWEN_API_KEY.", _endpoints),
     Setting("ANTHROPIC_API_KEY", "", "Key for Claude.", _key, secret=True),
-    Setting("ANTHROPIC_BASE_URL", "", "Another address that speaks Anthropic's Messages API."),
+    Setting("ANTHROPIC_BASE_URL", "", "Another address that speaks Anthropic's Messages API.", _address),
     Setting("OPENAI_API_KEY", "", "Key for GPT.", _key, secret=True),
-    Setting("OPENAI_BASE_URL", "", "Another address that speaks OpenAI's Chat Completions API. Empty: api.openai.com with the Responses API."),
-    Setting("OLLAMA_HOST", "http://127.0.0.1:11434", "Address of the Ollama server."),
+    Setting("OPENAI_BASE_URL", "", "Another address that speaks OpenAI's Chat Completions API. Empty: api.openai.com with the Responses API.", _address),
+    Setting("OLLAMA_HOST", "http://127.0.0.1:11434", "Address of the Ollama server.", _host),
     Setting("OLLAMA_API_KEY", "", "Key for an Ollama server that wants one.", _key, secret=True),
     Setting("PARLEY_EMBEDDED", "on", "The model that runs inside Parley: on or off.", _switch),
     Setting("PARLEY_EMBEDDED_CONTEXT", "8192", "Context window of the embedded model in tokens, for each of its four slots.", _integer(512, 131072)),
@@ -151,7 +178,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("PARLEY_API_KEYS", "", "Keys that open /v1, with spaces between. Empty: /v1 is open on 127.0.0.1 and off elsewhere.", _list, secret=True),
     Setting("PARLEY_SHARED", "auto", "Whether each visitor has their own conversations: on, off, or auto (on unless the address is 127.0.0.1).", _choice("on", "off", "auto")),
     Setting("PARLEY_SECRET", "", "Signs the visitors' cookies. Empty: a random one, kept in the data folder.", secret=True),
-    Setting("PARLEY_UNWATCHED_SECONDS", "20", "An answer that nobody watches any more (closed tab) is stopped after so many seconds.", _seconds(1, 86400)),
+    Setting("PARLEY_UNWATCHED_SECONDS", "60", "An answer that nobody watches any more (closed tab) is stopped after so many seconds.", _seconds(1, 86400)),
     Setting("PARLEY_MAX_UPLOAD_MB", "20", "Largest file that can be attached.", _integer(1, 1000)),
     Setting("PARLEY_LOG_LEVEL", "info", "debug, info, warning or error.", _choice("debug", "info", "warning", "error")),
     Setting("PARLEY_LOG_FORMAT", "console", "console or json.", _choice("console", "json")),

@@ -1,9 +1,15 @@
-"""What streams in the Chat tab: sending, trying again, going on, and coming back to an answer that is still written."""
+"""What asks models in the Chat tab, and what shows the answers while they are written.
+
+Asking and showing are two events. The first returns at once and changes what is around the conversation; it leaves a
+token in `watch_one` or `watch_many`, and the change of that starts the second, which has the conversation as its only
+output: for each output of an event Gradio does work at every update, whether it has news or not.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,47 +23,46 @@ from core.runs import Snapshot
 from core.services import Services
 from pages import _chat_view
 from pages._chat_options import Updates, Values
-from pages._chat_parts import Parts
-from pages._chat_screen import Screen, Talk
+from pages._chat_parts import PANES, Parts
+from pages._chat_screen import Screen
 from pages._shared import guarded, sent, session_of, visitor_of
 
 PACE = 0.05  # seconds between two updates of a page
 SLOW_PACE = 0.1  # of a page with a long conversation, which costs the browser more to draw
 LONG = 60  # messages
 IDLE = 1.0  # seconds until an update without news, by which a closed page is noticed
+Drawn = list[list[Any]]  # the messages of each pane
 
 
 class Answers:
-    """Handlers that are async generators of updates."""
+    """Handlers of events; `asked`, `shown` and `rested` are the outputs that they may change."""
 
     def __init__(self, services: Services, parts: Parts, screen: Screen) -> None:
         self._services = services
         self._parts = p = parts
         self._screen = screen
         self.fields = {p.box, p.here, p.leaf, p.editing, p.comparing, p.model, p.models, *p.options.all}
-        self.outputs = [
-            *(p.box, p.here, p.leaf, p.editing, p.editbar, p.history, p.banner, p.foot, p.comparing, p.model),
-            *(p.models, p.compare),
-            *(*p.columns, *p.heads, *p.chats, *p.options.all, p.options.cannot),
-        ]
+        around = [p.box, p.busy, p.here, p.leaf, p.editing, p.editbar, p.history, p.banner, p.watch_one, p.watch_many]
+        self.asked = [*around, *p.heads]
+        chosen = [p.comparing, p.model, p.models, p.compare, *p.options.all, p.options.cannot]
+        self.shown = [*self.asked, *p.chats, p.foot, *chosen]
+        self.rested = [p.busy, p.here, p.leaf, p.banner, p.foot]
 
     @guarded
-    async def send(self, values: Values, request: gr.Request) -> AsyncIterator[Updates]:
+    async def send(self, values: Values, request: gr.Request) -> Updates:
         """What is in the box goes to the chosen model or models."""
         message = values[self._parts.box] or {}
-        async for update in self._ask(values, request, message.get("text") or "", message.get("files") or ()):
-            yield update
+        return await self._ask(values, request, message.get("text") or "", message.get("files") or ())
 
     @guarded
-    async def starter(self, event: gr.EventData, values: Values, request: gr.Request) -> AsyncIterator[Updates]:
+    async def starter(self, event: gr.EventData, values: Values, request: gr.Request) -> Updates:
         """One of the questions that an empty chat offers."""
         chosen = getattr(event, "value", None)
         text = chosen.get("text", "") if isinstance(chosen, Mapping) else ""
-        async for update in self._ask(values, request, str(text), ()):
-            yield update
+        return await self._ask(values, request, str(text), ())
 
     @guarded
-    async def retry(self, event: gr.EventData, values: Values, request: gr.Request) -> AsyncIterator[Updates]:
+    async def retry(self, event: gr.EventData, values: Values, request: gr.Request) -> Updates:
         """Another answer to the same question, from the model that is chosen now."""
         visitor, keys = self._who(request)
         here = values[self._parts.here]
@@ -65,42 +70,59 @@ class Answers:
         model = None if conversation.panes else values[self._parts.model]
         fallbacks = self._fallbacks(values)
         await self._services.chat.retry(visitor, sent(event, "turn"), model=model, keys=keys, fallbacks=fallbacks)
-        async for update in self._follow(visitor, here):
-            yield update
+        return await asyncio.to_thread(self._begun, visitor, here)
 
     @guarded
-    async def proceed(self, event: gr.EventData, values: Values, request: gr.Request) -> AsyncIterator[Updates]:
+    async def proceed(self, event: gr.EventData, values: Values, request: gr.Request) -> Updates:
         """Go on with an answer that ended too early."""
         visitor, keys = self._who(request)
         here = values[self._parts.here]
         await self._keep(visitor, here, values)
         await self._services.chat.proceed(visitor, sent(event, "turn"), keys=keys)
-        async for update in self._follow(visitor, here):
-            yield update
+        return await asyncio.to_thread(self._begun, visitor, here)
 
     @guarded
-    async def open(self, event: gr.EventData, request: gr.Request) -> AsyncIterator[Updates]:
+    async def open(self, event: gr.EventData, request: gr.Request) -> Updates:
         """A conversation of the list; of a search's result the branch with the passage that was found."""
         visitor, _ = self._who(request)
         here, turn = sent(event, "id"), sent(event, "turn")
         if turn:
             with contextlib.suppress(NotFound):
                 await asyncio.to_thread(self._services.conversations.select, visitor, here, turn)
-        async for update in self._show(visitor, here, listing=not turn):
-            yield update
+        return await asyncio.to_thread(self._show, visitor, here, not turn)
 
     @guarded
-    async def arrive(self, wanted: str, request: gr.Request) -> AsyncIterator[Updates]:
+    async def arrive(self, wanted: str, request: gr.Request) -> Updates:
         """The page was opened or loaded anew, at the address of a conversation or without one."""
         visitor, _ = self._who(request)
-        yield await asyncio.to_thread(self._screen.history, visitor, wanted) | self._screen.banner()
+        updates: Updates = await asyncio.to_thread(self._screen.history, visitor, wanted) | self._screen.banner()
         if wanted:
             try:
-                async for update in self._show(visitor, wanted, listing=False):
-                    yield update
+                updates |= await asyncio.to_thread(self._show, visitor, wanted, False)
             except NotFound:
                 gr.Info("That conversation does not exist any more.")
-                yield {self._parts.here: "", **self._screen.box(busy=False)}
+                updates |= {self._parts.here: "", **self._screen.box(busy=False)}
+        return updates
+
+    @guarded
+    async def one(self, token: str, request: gr.Request) -> AsyncIterator[Any]:
+        """The conversation while its answer is written."""
+        async with contextlib.aclosing(self._follow(token, request)) as drawn:  # type: ignore[type-var]
+            async for panes in drawn:
+                yield panes[0]
+
+    @guarded
+    async def many(self, token: str, request: gr.Request) -> AsyncIterator[Drawn]:
+        """All panes while their answers are written."""
+        async with contextlib.aclosing(self._follow(token, request)) as drawn:  # type: ignore[type-var]
+            async for panes in drawn:
+                yield panes + [[]] * (PANES - len(panes))
+
+    @guarded
+    async def rest(self, here: str, request: gr.Request) -> Updates:
+        """What is around a conversation whose answer has ended."""
+        visitor, _ = self._who(request)
+        return await asyncio.to_thread(self._rest, visitor, here)
 
     def _who(self, request: gr.Request) -> tuple[str, Keys]:
         return visitor_of(request), self._services.visitors.keys(session_of(request))
@@ -108,12 +130,9 @@ class Answers:
     def _fallbacks(self, values: Values) -> Sequence[str]:
         return list(values[self._parts.options.fallbacks] or ())
 
-    async def _ask(
-        self, values: Values, request: gr.Request, text: str, paths: Sequence[str]
-    ) -> AsyncIterator[Updates]:
+    async def _ask(self, values: Values, request: gr.Request, text: str, paths: Sequence[str]) -> Updates:
         if not text.strip() and not paths:
-            yield self._screen.box(busy=False)
-            return
+            return self._screen.box(busy=False)
         p, chat = self._parts, self._services.chat
         visitor, keys = self._who(request)
         models = list(values[p.models] or ()) if values[p.comparing] else [values[p.model]]
@@ -137,8 +156,7 @@ class Answers:
                 if not values[p.here]:
                     await asyncio.to_thread(self._services.conversations.delete, visitor, here)
                 raise
-        async for update in self._follow(visitor, here, asked=True):
-            yield update
+        return await asyncio.to_thread(self._begun, visitor, here, True)
 
     async def _create(self, visitor: str, values: Values, model: str) -> str:
         options = self._parts.options
@@ -169,66 +187,75 @@ class Answers:
 
         return await asyncio.to_thread(work)
 
-    async def _show(self, visitor: str, here: str, listing: bool) -> AsyncIterator[Updates]:
-        """A conversation as it is, and what is still being written in it."""
-        talk = await asyncio.to_thread(self._screen.talk, visitor, here)
+    def _show(self, visitor: str, here: str, listing: bool) -> Updates:
+        """A conversation as it is, with its options; what is still being written in it goes on being shown."""
+        talk = self._screen.talk(visitor, here)
         models = [model for model, _ in talk.panes]
         p, conversation, several = self._parts, talk.conversation, len(models) > 1
         infos = [self._screen.info(model) for model in models]
-        chosen: Updates = {
+        updates: Updates = {
+            **self._screen.conversation(visitor, talk),
             **self._screen.choosing(several),
             p.model: gr.update(visible=not several, value=models[0]),
             p.models: gr.update(visible=several, value=models if several else []),
             **self._screen.not_editing(),
             **p.options.shown(conversation.system, conversation.parameters, infos),
+            **self._screen.box(busy=False),
         }
         if listing:
-            chosen |= await asyncio.to_thread(self._screen.history, visitor, here)
+            updates |= self._screen.history(visitor, here)
         if self._services.chat.running(visitor, here):
-            async for update in self._follow(visitor, here, chosen):
-                yield update
-        else:
-            drawn = await asyncio.to_thread(self._screen.conversation, visitor, talk)
-            yield drawn | chosen | self._screen.box(busy=False)
+            updates |= self._begun(visitor, here)
+        return updates
 
-    async def _follow(
-        self, visitor: str, here: str, first: Updates | None = None, asked: bool = False
-    ) -> AsyncIterator[Updates]:
-        """Show what is being written until it has ended, then the conversation at rest."""
-        p, screen, chat = self._parts, self._screen, self._services.chat
+    def _begun(self, visitor: str, here: str, asked: bool = False) -> Updates:
+        """What changes when answers begin. The token makes the page follow them."""
+        screen, p = self._screen, self._parts
+        talk = screen.talk(visitor, here)
+        watch = p.watch_many if len(talk.panes) > 1 else p.watch_one
+        updates = screen.columns(talk) | screen.box(busy=True, clear=asked) | screen.not_editing() | screen.banner()
+        if asked:
+            updates |= screen.history(visitor, here)
+        return updates | {watch: f"{here} {secrets.token_hex(4)}"}
+
+    async def _follow(self, token: str, request: gr.Request) -> AsyncIterator[Drawn]:
+        """Yield what each pane shows until all has been written; last, the conversation at rest."""
+        visitor, _ = self._who(request)
+        here = token.partition(" ")[0]
+        screen, chat = self._screen, self._services.chat
         running = chat.running(visitor, here)
         talk = await asyncio.to_thread(screen.talk, visitor, here)
         look = screen.look(visitor, len(talk.panes))
         before: dict[str, tuple[int, list[Any]]] = {}
-        update = await asyncio.to_thread(screen.frame, talk)
+        drawn: Drawn = []
         for number, (_, branch) in enumerate(talk.panes):
             end = branch[-1] if branch and branch[-1].id in running else None
             done = await asyncio.to_thread(_chat_view.messages, branch[:-1] if end else branch, look)
             if end:
                 before[end.id] = (number, done)
-            update[p.chats[number]] = done + (_chat_view.answer(Snapshot.of(end), look) if end else [])
-        update |= (first or {}) | screen.box(busy=True, clear=asked) | screen.not_editing()
-        if asked:
-            update |= await asyncio.to_thread(screen.history, visitor, here)
-        yield update
+            drawn.append(done + (_chat_view.answer(Snapshot.of(end), look) if end else []))
+        yield drawn
 
         notices: dict[str, tuple[str, ...]] = {}
         pace = SLOW_PACE if any(len(branch) > LONG for _, branch in talk.panes) else PACE
-        async with contextlib.aclosing(chat.watch(visitor, list(before), every=pace, idle=IDLE)) as seen:  # type: ignore[type-var]
-            async for changed in seen:
-                update = {}
-                for turn, snapshot in changed.items():
-                    notices[turn] = snapshot.notices
-                    number, done = before[turn]
-                    update[p.chats[number]] = done + _chat_view.answer(snapshot, look)
-                yield update or {p.foot: gr.skip()}
-        yield await self._rest(visitor, here, notices)
-
-    async def _rest(self, visitor: str, here: str, notices: Mapping[str, tuple[str, ...]]) -> Updates:
         try:
-            talk: Talk = await asyncio.to_thread(self._screen.talk, visitor, here)
+            async with contextlib.aclosing(chat.watch(visitor, list(before), every=pace, idle=IDLE)) as seen:  # type: ignore[type-var]
+                async for changed in seen:
+                    for turn, snapshot in changed.items():
+                        notices[turn] = snapshot.notices
+                        number, done = before[turn]
+                        drawn[number] = done + _chat_view.answer(snapshot, look)
+                    yield drawn
+            yield await asyncio.to_thread(screen.panes, visitor, here, notices)
         except NotFound:  # deleted meanwhile, here or in another tab
-            blank = self._screen.blank("")
-            return blank | self._screen.box(busy=False)
-        drawn = await asyncio.to_thread(self._screen.conversation, visitor, talk, notices)
-        return drawn | self._screen.box(busy=False) | self._screen.banner()
+            yield [[]]
+
+    def _rest(self, visitor: str, here: str) -> Updates:
+        screen, p = self._screen, self._parts
+        busy = bool(here) and bool(self._services.chat.running(visitor, here))
+        updates = screen.box(busy) | screen.banner()
+        try:
+            talk = screen.talk(visitor, here)
+        except NotFound:
+            return updates | {p.here: "", p.leaf: ""}
+        return updates | {p.here: here, p.leaf: talk.conversation.leaf or ""} | screen.foot(talk)

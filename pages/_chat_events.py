@@ -17,7 +17,7 @@ from core.errors import BadRequest
 from core.services import Services
 from pages import _chat_models
 from pages._chat_options import Updates, Values
-from pages._chat_parts import PANES, Parts
+from pages._chat_parts import EMPTY_BOX, PANES, Parts
 from pages._chat_screen import Screen
 from pages._shared import guarded, sent, session_of, visitor_of
 
@@ -36,8 +36,8 @@ class Events:
         self._services = services
         self._parts = p = parts
         self._screen = screen
-        around = [p.here, p.leaf, p.history, p.foot, p.editing, p.editbar, p.box]
-        self.screenful = [*around, *p.columns, *p.heads, *p.chats, p.comparing, p.model, p.models, p.compare]
+        around = [p.here, p.leaf, p.history, p.foot, p.editing, p.editbar, p.box, p.busy]
+        self.screenful = [*around, *p.heads, *p.chats, p.comparing, p.model, p.models, p.compare]
         self.fitted = [*p.options.fit([]), p.foot, p.model]
         self.picked = [*self.fitted, p.comparing, p.models, p.compare]
         self.offered = [*self.fitted, p.models, p.options.fallbacks]
@@ -151,7 +151,7 @@ class Events:
 
     @guarded
     async def cancel_edit(self) -> Updates:
-        return self._screen.not_editing() | {self._parts.box: gr.update(value={"text": "", "files": []})}
+        return self._screen.not_editing() | {self._parts.box: EMPTY_BOX}
 
     @guarded
     async def text_of(self, event: gr.EventData, request: gr.Request) -> str:

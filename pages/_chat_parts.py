@@ -45,6 +45,8 @@ class Parts:
     bridge: gr.HTML
     here: gr.Textbox  # the id of the conversation in view, "" for a new one
     leaf: gr.State  # the id of the last turn in view
+    watch_one: gr.Textbox  # what the page is to follow: a conversation's id and something new
+    watch_many: gr.Textbox  # the same for a comparison
     editing: gr.Textbox  # the id of the turn that is being edited, "" for none
     comparing: gr.State
     clip: gr.Textbox
@@ -56,11 +58,11 @@ class Parts:
     models: gr.Dropdown
     compare: gr.Button
     banner: gr.HTML
-    columns: tuple[gr.Column, ...]
     heads: tuple[gr.HTML, ...]
     chats: tuple[gr.Chatbot, ...]
     editbar: gr.HTML
     box: gr.MultimodalTextbox
+    busy: gr.HTML  # not empty while an answer is written
     foot: gr.HTML
     options: Options
 
@@ -72,6 +74,8 @@ def build(default_model: str, default_label: str) -> Parts:
     clip = gr.Textbox(visible=False)
     saved = gr.Textbox(visible=False)
     leaf = gr.State("")
+    watch_one = gr.Textbox(visible=False)
+    watch_many = gr.Textbox(visible=False)
     comparing = gr.State(False)
     clicks = ", ".join(f"'{name}'" for name in CLICKS)
     bridge = gr.HTML(
@@ -113,9 +117,9 @@ def build(default_model: str, default_label: str) -> Parts:
                     elem_id="open-options",
                     apply_default_css=False,
                 )
-            banner = gr.HTML("", elem_id="banner", apply_default_css=False, visible=False)
-            columns, heads, chats = _panes()
-            editbar = gr.HTML("", elem_id="editing", apply_default_css=False, visible=False)
+            banner = gr.HTML("", elem_id="banner", apply_default_css=False)
+            heads, chats = _panes()
+            editbar = gr.HTML("", elem_id="editing", apply_default_css=False)
             box = gr.MultimodalTextbox(
                 value=EMPTY_BOX,
                 label="Message",
@@ -124,6 +128,8 @@ def build(default_model: str, default_label: str) -> Parts:
                 placeholder="Message   (Enter sends, Shift+Enter for a new line)",
                 file_count="multiple",
                 sources=["upload"],
+                submit_btn=True,
+                stop_btn=True,
                 lines=1,
                 max_lines=12,
                 max_plain_text_length=8000,
@@ -131,12 +137,14 @@ def build(default_model: str, default_label: str) -> Parts:
                 elem_id="box",
                 html_attributes=gr.InputHTMLAttributes(autocorrect="on", spellcheck=True),
             )
+            busy = gr.HTML("", elem_id="busy", apply_default_css=False)
             foot = gr.HTML("", elem_id="foot", apply_default_css=False)
         with gr.Column(elem_id="options", min_width=0):
             options = Options.build()
     return Parts(
-        bridge, here, leaf, editing, comparing, clip, saved, search, history, import_button, model, models, compare,
-        banner, columns, heads, chats, editbar, box, foot, options,
+        bridge, here, leaf, watch_one, watch_many, editing, comparing, clip, saved, search, history, import_button,
+        model, models, compare,
+        banner, heads, chats, editbar, box, busy, foot, options,
     )  # fmt: skip
 
 
@@ -163,13 +171,13 @@ def _side() -> tuple[gr.Textbox, gr.HTML, gr.UploadButton]:
     return search, history, import_button
 
 
-def _panes() -> tuple[tuple[gr.Column, ...], tuple[gr.HTML, ...], tuple[gr.Chatbot, ...]]:
-    columns, heads, chats = [], [], []
+def _panes() -> tuple[tuple[gr.HTML, ...], tuple[gr.Chatbot, ...]]:
+    heads, chats = [], []
     with gr.Row(elem_id="panes"):
         for number in range(PANES):
             first = number == 0
-            with gr.Column(elem_id=f"pane-{number}", elem_classes="pane", min_width=0, visible=first) as column:
-                heads.append(gr.HTML("", elem_classes="pane-head", apply_default_css=False, visible=False))
+            with gr.Column(elem_id=f"pane-{number}", elem_classes="pane", min_width=0):
+                heads.append(gr.HTML("", elem_classes="pane-head", apply_default_css=False))
                 chats.append(
                     gr.Chatbot(
                         label="Conversation" if first else f"Conversation with model {number + 1}",
@@ -188,5 +196,4 @@ def _panes() -> tuple[tuple[gr.Column, ...], tuple[gr.HTML, ...], tuple[gr.Chatb
                         elem_classes="talk",
                     )
                 )
-            columns.append(column)
-    return tuple(columns), tuple(heads), tuple(chats)
+    return tuple(heads), tuple(chats)

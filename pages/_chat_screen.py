@@ -26,8 +26,6 @@ from pages._chat_parts import EMPTY_BOX, Parts
 from pages._chat_view import Look
 from pages._shared import text
 
-BUSY: dict[str, Any] = {"submit_btn": False, "stop_btn": True}
-IDLE: dict[str, Any] = {"submit_btn": True, "stop_btn": False}
 MOST_PICTURES = 200  # small pictures that are kept in memory
 WIDEST = 480  # pixels of a small picture
 LARGEST = 40_000_000  # pixels of an upload that is made into a small picture
@@ -70,23 +68,27 @@ class Screen:
             tuple((model, store.path(visitor, conversation_id, leaf) if leaf else []) for model, leaf in ends),
         )
 
-    def conversation(self, visitor: str, talk: Talk, notices: Notices | None = None) -> Updates:
+    def conversation(self, visitor: str, talk: Talk) -> Updates:
         """The whole conversation, at rest."""
-        look = self.look(visitor, len(talk.panes), notices)
+        look = self.look(visitor, len(talk.panes))
         drawn = [_chat_view.messages(branch, look) for _, branch in talk.panes]
-        return self.frame(talk) | {self._parts.chats[number]: value for number, value in enumerate(drawn)}
+        chats: Updates = {self._parts.chats[number]: value for number, value in enumerate(drawn)}
+        return self.columns(talk) | self.foot(talk) | chats
 
-    def frame(self, talk: Talk) -> Updates:
-        """Everything around the messages."""
+    def panes(self, visitor: str, conversation_id: str, notices: Notices | None = None) -> list[list[Any]]:
+        """The messages of each pane, at rest. Raises NotFound."""
+        talk = self.talk(visitor, conversation_id)
+        look = self.look(visitor, len(talk.panes), notices)
+        return [list(_chat_view.messages(branch, look)) for _, branch in talk.panes]
+
+    def columns(self, talk: Talk) -> Updates:
+        """Which conversation it is, and a column for each of its panes."""
         parts, conversation = self._parts, talk.conversation
         updates: Updates = {parts.here: conversation.id, parts.leaf: conversation.leaf or ""}
-        several = len(talk.panes) > 1
-        for number, (column, head) in enumerate(zip(parts.columns, parts.heads, strict=True)):
-            there = number < len(talk.panes)
-            updates[column] = gr.update(visible=there)
-            if there:
-                updates[head] = gr.update(value=self._head(number, talk.panes[number][0]), visible=several)
-        return updates | self.foot(talk)
+        heads = (
+            [self._head(number, model) for number, (model, _) in enumerate(talk.panes)] if len(talk.panes) > 1 else []
+        )
+        return updates | self._heads(heads)
 
     def foot(self, talk: Talk) -> Updates:
         """What it cost so far, and how full the context window of the first pane is."""
@@ -101,13 +103,11 @@ class Screen:
     def blank(self, model: str) -> Updates:
         """A new chat."""
         parts = self._parts
-        columns = {column: gr.update(visible=number == 0) for number, column in enumerate(parts.columns)}
         chats: Updates = {chat: [] for chat in parts.chats}
         info = self.info(model)
         return {
-            **columns,
+            **self._heads([]),
             **chats,
-            parts.heads[0]: gr.update(visible=False),
             parts.here: "",
             parts.leaf: "",
             parts.foot: _chat_view.footing(0, False, 0, info.context, info.note),
@@ -127,7 +127,7 @@ class Screen:
         """Says that nothing can be saved, when that is so."""
         problem: ParleyError | None = self._services.database.problem
         value = f'<div class="calm">{text(problem)}</div>' if problem else ""
-        return {self._parts.banner: gr.update(value=value, visible=problem is not None)}
+        return {self._parts.banner: value}
 
     def editing(self, turn: Turn) -> Updates:
         """A message of the past in the box, to be sent in other words."""
@@ -137,12 +137,12 @@ class Screen:
         )
         return {
             self._parts.editing: turn.id,
-            self._parts.editbar: gr.update(value=bar, visible=True),
-            self._parts.box: gr.update(value={"text": turn.text, "files": []}),
+            self._parts.editbar: bar,
+            self._parts.box: {"text": turn.text, "files": []},
         }
 
     def not_editing(self) -> Updates:
-        return {self._parts.editing: "", self._parts.editbar: gr.update(value="", visible=False)}
+        return {self._parts.editing: "", self._parts.editbar: ""}
 
     def choosing(self, several: bool) -> Updates:
         """One picker for one model, or one for several."""
@@ -155,9 +155,17 @@ class Screen:
         }
 
     def box(self, busy: bool, clear: bool = False) -> Updates:
-        """The message box, with a button that sends or one that stops."""
-        value: dict[str, Any] = {"value": EMPTY_BOX} if clear else {}
-        return {self._parts.box: gr.update(**(BUSY if busy else IDLE), **value)}
+        """The message box, with a button that sends or one that stops: the style sheet goes by `busy`.
+
+        Changing the box itself instead would cost the server some ten times more.
+        """
+        parts = self._parts
+        return {parts.busy: "<i></i>" if busy else "", **({parts.box: EMPTY_BOX} if clear else {})}
+
+    def _heads(self, heads: list[str]) -> Updates:
+        """The line above each pane. The style sheet hides a pane without one, but for the first."""
+        parts = self._parts
+        return {head: heads[number] if number < len(heads) else "" for number, head in enumerate(parts.heads)}
 
     def _head(self, number: int, model: str) -> str:
         return (

@@ -27,7 +27,7 @@ window.parley = (() => {
   new MutationObserver(paint).observe(document.body, { attributes: true, attributeFilter: ['class'] });
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => setTimeout(paint, 0));
 
-  const busy = () => Boolean(document.querySelector('#box .stop-button'));
+  const busy = () => Boolean(document.querySelector('#busy i'));
   const box = () => document.querySelector('#box textarea');
   const fire = (name, data) => { if (parley.bridge) parley.bridge(name, data || {}); };
 

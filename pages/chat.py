@@ -27,22 +27,25 @@ def build(services: Services) -> None:
     demo = gr.context.Context.root_block
     assert demo is not None, "a page is built inside of gr.Blocks"
 
-    # What streams. Leaving a conversation ends the watching, not the answer.
+    # Asking. Leaving a conversation ends the following, not the answer.
     wanted = gr.Textbox(visible=False)
-    running = [
-        p.box.submit(answers.send, fields, answers.outputs, **ANSWER),
-        p.chats[0].example_select(answers.starter, fields, answers.outputs, **ANSWER),
-        p.bridge.retry_turn(answers.retry, fields, answers.outputs, **ANSWER),
-        p.bridge.continue_turn(answers.proceed, fields, answers.outputs, **ANSWER),
-        demo.load(answers.arrive, wanted, answers.outputs, js="() => parley.chat", **ANSWER),
+    p.box.submit(answers.send, fields, answers.asked, **ANSWER)
+    p.chats[0].example_select(answers.starter, fields, answers.asked, **ANSWER)
+    p.bridge.retry_turn(answers.retry, fields, answers.asked, **ANSWER)
+    p.bridge.continue_turn(answers.proceed, fields, answers.asked, **ANSWER)
+    following = [
+        p.watch_one.change(answers.one, p.watch_one, p.chats[0], trigger_mode="multiple", **ANSWER),
+        p.watch_many.change(answers.many, p.watch_many, list(p.chats), trigger_mode="multiple", **ANSWER),
     ]
-    opened = p.bridge.open_chat(answers.open, None, answers.outputs, cancels=running, **ANSWER)
-    running.append(opened)
+    for event in following:
+        event.then(answers.rest, p.here, answers.rested, **PRIVATE)
+    demo.load(answers.arrive, wanted, answers.shown, js="() => parley.chat", **ANSWER)
+    p.bridge.open_chat(answers.open, None, answers.shown, cancels=following, **ANSWER)
     p.box.stop(events.stop, p.here, None, **QUICK)
 
     # What is done at once.
     demo.load(events.offer, wanted, events.offered, js="() => parley.chat", **PRIVATE)
-    p.bridge.new_chat(events.new, p.model, events.screenful, cancels=running, **PRIVATE).then(
+    p.bridge.new_chat(events.new, p.model, events.screenful, cancels=following, **PRIVATE).then(
         None, None, None, js="() => { parley.focusBox(); }", **QUICK
     )
     p.bridge.delete_chat(events.delete, [p.here, p.model], events.screenful, **PRIVATE)

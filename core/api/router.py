@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Protocol
 
 import structlog
@@ -13,7 +14,7 @@ from core.api.schemas import Asked, Reader
 from core.api.streaming import stream_answer
 from core.api.wire import ClientGone, MethodNotAllowed, read_body, send_error, send_json, until_gone
 from core.catalog import Catalog
-from core.errors import ModelNotFound, NotFound, ParleyError
+from core.errors import ModelNotFound, NotFound, ParleyError, ProviderUnavailable
 from core.gateway import Gateway
 from core.models import Abilities, ModelInfo
 from core.settings import Settings
@@ -53,6 +54,9 @@ class V1:
             await self._route(scope, receive, watched)
         except ClientGone:
             return
+        except asyncio.CancelledError:  # the server is stopping; let on, it would print a stack trace
+            if not begun:
+                await send_error(send, ProviderUnavailable("Parley is being stopped.", "Try again in a moment."))
         except Exception as error:
             told = error if isinstance(error, ParleyError) else ParleyError("Something went wrong inside Parley.")
             if told is not error:

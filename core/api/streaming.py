@@ -55,6 +55,11 @@ async def stream_answer(events: AsyncGenerator[Event, None], asked: Asked, send:
         if not started and not frames.pending:
             raise
         frames.fail(error)
+    except asyncio.CancelledError:
+        if started:  # by the client's leaving, who will not hear of it, or by the server's stopping
+            frames.fail(Interrupted("Parley was stopped during the answer."))
+            await send({"type": "http.response.body", "body": b"".join(frames.pending), "more_body": False})
+        raise
     if not started:
         await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
     await send({"type": "http.response.body", "body": b"".join(frames.pending), "more_body": False})

@@ -38,9 +38,8 @@ class Conversations:
         self._vectors = vectors
         self._files = Files(settings.data_dir / "files", database)
         self._largest = int(settings["PARLEY_MAX_UPLOAD_MB"]) * 1024 * 1024
-        columns = ("text", "thinking", "status", "error", "meter")
-        self._save = database.change(messages, "id", *columns)
-        self._save_model = database.change(messages, "id", *columns[:2], "model", *columns[2:])
+        self._save = database.change(messages, "id", "text", "thinking", "status", "error", "meter")
+        self._save_model = database.change(messages, "id", "text", "thinking", "model", "status", "error", "meter")
         vectors.attach(COLLECTION, Finished(database))
 
     def create(
@@ -182,18 +181,13 @@ class Conversations:
         meter: Meter | None = None,
         model: str = "",
     ) -> None:
-        """Keep an answer as it is now. Does nothing if it has been deleted meanwhile.
-
-        `model` is given when another one answered than was asked, after a fallback.
-        """
+        """Keep an answer as it is now, and the `model` if another one answered. Does nothing if it has been deleted."""
         if status not in records.STATUSES:
             raise BadRequest(f"An answer cannot be {status!r}.")
         stored = records.as_text(records.meter_to_json(meter))
-        texts, rest = (clean.clean(text), clean.clean(thinking)), (status, clean.clean(error), stored, turn_id)
-        if model:
-            self._database.put(self._save_model, (*texts, clean.one_line(model), *rest))
-        else:
-            self._database.put(self._save, (*texts, *rest))
+        named = (clean.one_line(model),) if model else ()
+        row = (clean.clean(text), clean.clean(thinking), *named, status, clean.clean(error), stored, turn_id)
+        self._database.put(self._save_model if model else self._save, row)
         if status != "streaming":
             self._vectors.changed(COLLECTION, [turn_id])
 

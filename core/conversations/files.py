@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import shutil
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from core.conversations.clean import is_id, missing
 from core.errors import NotFound, StorageError
 from core.store.database import Database
 
+SPARE = 256 * 1024  # bytes that a file leaves free, so that it does not take the last room from the database
 MOST_HELD = 256 * 1024 * 1024  # bytes that wait in memory for a disk that took them not
 
 
@@ -69,6 +72,8 @@ class Files:
 
     def _write(self, id: str, data: bytes) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(self._folder).free < len(data) + SPARE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         part = self._folder / f"{id}.part"
         with part.open("wb") as file:
             file.write(data)

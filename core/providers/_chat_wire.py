@@ -8,6 +8,7 @@ from typing import Any
 from core.facts import wire_facts
 from core.messages import ChatRequest, Done, Message, StopReason, Usage
 from core.models import ModelInfo
+from core.providers._json import count, mapping
 from core.providers._parameters import PDF, data_url, effort_of, sampling, strict
 from core.providers._stream import Decoder, Wire, logprobs_of
 from core.providers._think import ThinkSplitter
@@ -24,6 +25,7 @@ _STOPS: dict[str, StopReason] = {
     "eos": "stop",
     "stop_sequence": "stop_sequence",
 }
+_MOST_DOLLARS = 1_000_000  # that one call can cost: more, like less than nothing, is a mistake of the server's
 
 
 def chat_body(request: ChatRequest, model: ModelInfo) -> dict[str, Any]:
@@ -80,7 +82,7 @@ class ChatDecoder(Decoder):
         self._think = ThinkSplitter()
         self._stop: StopReason = "stop"
         self._detail: str | None = None
-        self._usage: Mapping[str, Any] | None = None
+        self._usage: object = None
 
     def take(self, data: Mapping[str, Any]) -> None:
         if not self._begun:
@@ -136,24 +138,26 @@ class ChatDecoder(Decoder):
         self._stop, self._detail = "refusal", detail
 
 
-def _usage(usage: Mapping[str, Any] | None) -> Usage | None:
-    if not usage or not isinstance(usage.get("prompt_tokens"), int):
+def _usage(usage: object) -> Usage | None:
+    told = mapping(usage)
+    sent, written = count(told.get("prompt_tokens")), count(told.get("completion_tokens"))
+    if sent is None or written is None:
         return None
-    prompt = usage.get("prompt_tokens_details") or {}
-    completion = usage.get("completion_tokens_details") or {}
+    prompt, completion = mapping(told.get("prompt_tokens_details")), mapping(told.get("completion_tokens_details"))
     return Usage(
-        input=usage["prompt_tokens"],
-        cached=prompt.get("cached_tokens") or usage.get("prompt_cache_hit_tokens") or 0,
-        cache_write_5m=prompt.get("cache_write_tokens") or 0,
-        output=usage.get("completion_tokens") or 0,
-        reasoning=completion.get("reasoning_tokens") or 0,
+        input=sent,
+        cached=count(prompt.get("cached_tokens")) or count(told.get("prompt_cache_hit_tokens")) or 0,
+        cache_write_5m=count(prompt.get("cache_write_tokens")) or 0,
+        # xAI and Gemini leave the reasoning, which they charge for, out of completion_tokens but not out of the total.
+        output=max(written, (count(told.get("total_tokens")) or 0) - sent),
+        reasoning=count(completion.get("reasoning_tokens")) or 0,
     )
 
 
-def _cost(usage: Mapping[str, Any] | None) -> int | None:
+def _cost(usage: object) -> int | None:
     """OpenRouter says in dollars what it charged; in nano-dollars here."""
-    cost = (usage or {}).get("cost")
-    if isinstance(cost, bool) or not isinstance(cost, (int, float)):
+    cost = mapping(usage).get("cost")
+    if isinstance(cost, bool) or not isinstance(cost, (int, float)) or not 0 <= cost < _MOST_DOLLARS:
         return None
     return round(cost * 1e9)
 

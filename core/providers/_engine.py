@@ -35,6 +35,7 @@ _DEMO_SAMPLING: Mapping[str, float] = {
 _DEMO_MAX_TOKENS = 1024
 _MAX_TOKENS = 4096
 _MOST_THREADS = 8
+_NO_LIBRARY = re.compile(r"([\w.+-]+): cannot open shared object file")  # as the dynamic linker of Linux says it
 _SECRET = re.compile(r"^PARLEY_|KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
 
 
@@ -93,6 +94,13 @@ class Engine:
         if "address" not in answer:
             _end(process)
             said = answer.get("error", "")
+            if library := _NO_LIBRARY.search(said):
+                raise ProviderUnavailable(
+                    f"The engine of the embedded model needs {library[1]}, which this machine does not have.",
+                    "Install it (Debian and Ubuntu: `apt-get install libgomp1`), or choose another model."
+                    if library[1].startswith("libgomp")
+                    else "Install the package that has it, or choose another model.",
+                )
             if "ImportError" in said or "ModuleNotFoundError" in said:
                 raise ProviderUnavailable(
                     "The engine of the embedded model is not installed or does not run on this machine.",

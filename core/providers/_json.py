@@ -1,11 +1,14 @@
-"""JSON on the wire: orjson, and what it is too strict for."""
+"""JSON on the wire: orjson, what it is too strict for, and values that may be of another type than they should be."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
+
+_LARGEST = 2**40
 
 
 def encode(value: Any) -> bytes:
@@ -22,6 +25,16 @@ def decode(data: bytes) -> Any:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
         return _clean(json.loads(data.decode("utf-8", "replace")))
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """The value if it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def count(value: object) -> int | None:
+    """The value if it is a count that can be true, else None: sums of counts must fit what a database holds."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST else None
 
 
 def _clean(value: Any) -> Any:

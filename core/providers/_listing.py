@@ -11,6 +11,7 @@ import httpx2
 
 from core.facts import facts_of, is_chat
 from core.models import Abilities, ModelInfo
+from core.providers._json import mapping
 
 # Where servers put the context window: vLLM, OpenRouter and Together, Groq, Mistral, LM Studio; llama.cpp in "meta".
 _CONTEXT = ("max_model_len", "context_length", "context_window", "max_context_length", "loaded_context_length")
@@ -46,7 +47,7 @@ def _chat(provider: str, entries: Iterable[Mapping[str, Any]]) -> Iterator[Mappi
 
 
 def _merged(facts: ModelInfo, entry: Mapping[str, Any]) -> ModelInfo:
-    meta, top = _mapping(entry.get("meta")), _mapping(entry.get("top_provider"))
+    meta, top = mapping(entry.get("meta")), mapping(entry.get("top_provider"))
     context = _first(entry, _CONTEXT) or _first(meta, ("n_ctx", "n_ctx_train")) or facts.context
     output = _first(entry, _OUTPUT) or _first(top, _OUTPUT) or facts.max_output
     label = entry.get("name") or entry.get("display_name")
@@ -78,17 +79,13 @@ def _abilities(known: Abilities, entry: Mapping[str, Any]) -> Abilities:
             said["efforts"] = ("low", "medium", "high")
         elif "reasoning" not in takes:
             said["efforts"] = ()
-    if isinstance(inputs := _mapping(entry.get("architecture")).get("input_modalities"), list):
+    if isinstance(inputs := mapping(entry.get("architecture")).get("input_modalities"), list):
         said["vision"], said["pdf"] = "image" in inputs, "file" in inputs
-    can = _mapping(entry.get("capabilities"))
+    can = mapping(entry.get("capabilities"))
     for ability, name in (("vision", "vision"), ("tools", "function_calling"), ("thinking", "reasoning")):
         if isinstance(can.get(name), bool):
             said[ability] = can[name]
     return dataclasses.replace(known, **said)
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _first(entry: Mapping[str, Any], names: tuple[str, ...]) -> int | None:

@@ -8,6 +8,7 @@ from typing import Any
 from core.facts import wire_facts
 from core.messages import ChatRequest, Done, Message, Notice, StopReason, Usage
 from core.models import ModelInfo
+from core.providers._json import count, mapping
 from core.providers._parameters import PDF, encoded, sampling
 from core.providers._stream import Decoder, Wire
 
@@ -181,9 +182,9 @@ class MessagesDecoder(Decoder):
         elif block["type"] == "thinking":
             self.thinking(block.get("thinking") or "")
 
-    def _count(self, usage: Mapping[str, Any] | None) -> None:
+    def _count(self, usage: object) -> None:
         """Later counts are totals and replace earlier ones; what a later one leaves out stays."""
-        self._usage.update({name: value for name, value in (usage or {}).items() if value is not None})
+        self._usage.update({name: value for name, value in mapping(usage).items() if value is not None})
 
     def _ended(self, delta: Mapping[str, Any]) -> None:
         if (reason := delta.get("stop_reason")) is None:
@@ -198,16 +199,16 @@ class MessagesDecoder(Decoder):
 
 def usage_of(usage: Mapping[str, Any]) -> Usage:
     """Anthropic's `input_tokens` leaves out what was read from and written to the cache; ours holds all of it."""
-    written = usage.get("cache_creation_input_tokens") or 0
-    hour = (usage.get("cache_creation") or {}).get("ephemeral_1h_input_tokens") or 0
-    read = usage.get("cache_read_input_tokens") or 0
+    written = count(usage.get("cache_creation_input_tokens")) or 0
+    hour = count(mapping(usage.get("cache_creation")).get("ephemeral_1h_input_tokens")) or 0
+    read = count(usage.get("cache_read_input_tokens")) or 0
     return Usage(
-        input=(usage.get("input_tokens") or 0) + written + read,
+        input=(count(usage.get("input_tokens")) or 0) + written + read,
         cached=read,
         cache_write_5m=max(written - hour, 0),
         cache_write_1h=hour,
-        output=usage.get("output_tokens") or 0,
-        reasoning=(usage.get("output_tokens_details") or {}).get("thinking_tokens") or 0,
+        output=count(usage.get("output_tokens")) or 0,
+        reasoning=count(mapping(usage.get("output_tokens_details")).get("thinking_tokens")) or 0,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from core.messages import ChatRequest, Done, Message, StopReason, Usage
 from core.models import ModelInfo
+from core.providers._json import count, mapping
 from core.providers._parameters import PDF, data_url, effort_of, sampling, strict
 from core.providers._stream import Decoder, Reported, Wire, logprobs_of
 
@@ -66,7 +67,7 @@ class ResponsesDecoder(Decoder):
 
     def __init__(self, request: ChatRequest, request_id: str | None) -> None:
         super().__init__(request, request_id)
-        self._usage: Mapping[str, Any] | None = None
+        self._usage: object = None
         self._stop: StopReason = "stop"
         self._detail: str | None = None
         self._summaries = 0
@@ -128,16 +129,18 @@ class ResponsesDecoder(Decoder):
         self._stop, self._detail = "refusal", detail
 
 
-def _usage(usage: Mapping[str, Any] | None) -> Usage | None:
-    if not usage:
+def _usage(usage: object) -> Usage | None:
+    told = mapping(usage)
+    sent, written = count(told.get("input_tokens")), count(told.get("output_tokens"))
+    if sent is None or written is None:
         return None
-    sent, made = usage.get("input_tokens_details") or {}, usage.get("output_tokens_details") or {}
+    before, made = mapping(told.get("input_tokens_details")), mapping(told.get("output_tokens_details"))
     return Usage(
-        input=usage["input_tokens"],
-        cached=sent.get("cached_tokens") or 0,
-        cache_write_5m=sent.get("cache_write_tokens") or 0,
-        output=usage["output_tokens"],
-        reasoning=made.get("reasoning_tokens") or 0,
+        input=sent,
+        cached=count(before.get("cached_tokens")) or 0,
+        cache_write_5m=count(before.get("cache_write_tokens")) or 0,
+        output=written,
+        reasoning=count(made.get("reasoning_tokens")) or 0,
     )
 
 

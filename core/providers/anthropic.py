@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx2
 
+from core.errors import BadRequest
 from core.facts import facts_of
 from core.messages import ChatRequest, Event
 from core.models import Abilities, ModelInfo
@@ -60,6 +61,10 @@ class Anthropic:
 
     async def stream(self, request: ChatRequest, model: ModelInfo) -> AsyncGenerator[Event, None]:
         check_attachments(request, model)
+        if request.parameters.json_object and request.parameters.response_schema is None:
+            raise BadRequest(
+                "Claude answers in JSON by a schema only.", "Give the JSON schema that the answer must fit."
+            )
         for notice in (left_out(request.parameters, model), thinking_notice(request, model)):
             if notice is not None:
                 yield notice

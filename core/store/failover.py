@@ -18,16 +18,16 @@ from pathlib import Path
 
 import structlog
 from sqlalchemy import Engine, Table
-from sqlalchemy.exc import DBAPIError
 
 from core.errors import StorageError
 from core.store.engines import BUSY_SECONDS, memory_name, sqlite_engine
 from core.store.faults import reason
 from core.store.tables import metadata
 
-LARGEST = 800_000_000  # bytes of a file that is copied; SQLite lets a database in memory grow to 1 GiB
+LARGEST = 500_000_000  # bytes of a file that is copied; SQLite lets a database in memory grow to 1 GiB
 EVERY = 2.0  # seconds between two tries to go back
 SLOWEST = 60.0  # seconds between them when the disk says yes and then no again
+AGAIN = 10.0  # seconds without another try when the file could not be copied
 SPARE = 512 * 1024  # bytes that must be free on the disk beyond what is to be written
 FIX = (
     "Make room on the disk, or make the data folder writable. Parley keeps everything in memory and saves it by "
@@ -40,7 +40,12 @@ INSERT = (
     "INSERT INTO main.{table} ({columns}) SELECT {columns} FROM copy.{table} AS this "
     "WHERE NOT EXISTS (SELECT 1 FROM main.{table} AS other WHERE {same_key})"
 )
-COUNT = "SELECT count(*) FROM copy.{table} AS this WHERE NOT EXISTS (SELECT 1 FROM main.{table} AS other WHERE {same})"
+CHANGED = (
+    "SELECT count(*) FROM copy.{table} AS this WHERE NOT EXISTS (SELECT 1 FROM main.{table} AS other WHERE {same})"
+)
+DELETED = (
+    "SELECT count(*) FROM main.{table} AS this WHERE NOT EXISTS (SELECT 1 FROM copy.{table} AS other WHERE {same_key})"
+)
 
 Engines = tuple[Engine, Engine]  # the writer's and the readers'
 Held = Callable[[], int]  # tries to write something and returns how many pieces are left; raises nothing
@@ -60,9 +65,11 @@ class Failover:
         self._size = 0  # bytes of the copy at its beginning
         self._held: list[Held] = []
         self._refused = ""  # the reason why `_held` had to wait
+        self._why = ""  # the reason why the copy was made
         self._wait = EVERY
         self._next = 0.0  # monotonic seconds of the next try
         self._returned = -SLOWEST
+        self._stay = 0.0  # monotonic seconds until which `leave` does not try again
 
     def pause(self) -> float | None:
         """Seconds until `back` is to be called, None if there is nothing to bring back."""
@@ -81,24 +88,26 @@ class Failover:
 
     def leave(self, error: BaseException) -> Engine | None:
         """Copy the file into memory. The writer's new engine; None if that is not possible or was done before."""
-        if self._memory is not None:
+        now = time.monotonic()
+        if self._memory is not None or now < self._stay:
             return None
         name = memory_name()
         writer = sqlite_engine(name, writes=True)
         try:
             writer.connect().close()  # the engine keeps it open, and so the copy alive
             self._size = _copy(self._path, name)
-        except (OSError, sqlite3.Error, DBAPIError) as fault:
+        except Exception as fault:  # the writer's thread must live
             log.warning("database.stays", reason=reason(error), error=type(fault).__name__)
             writer.dispose()
+            self._stay = now + AGAIN
             return None
-        now = time.monotonic()
         self._wait = min(2 * self._wait, SLOWEST) if now - self._returned < SLOWEST else EVERY
         self._next = now + self._wait
         self._memory = name
-        self._tell(reason(error))
+        self._why = reason(error)
+        self._tell()
         self._use((writer, sqlite_engine(name, writes=False)))
-        log.warning("database.in_memory", reason=reason(error))
+        log.warning("database.in_memory", reason=self._why)
         return writer
 
     def back(self, last: bool) -> Engine | None:
@@ -110,8 +119,8 @@ class Failover:
         self._held = [save for save in self._held if left[save]]
         engine = None if self._memory is None else self._to_disk(self._memory, last)
         if last and (self._memory is not None or self._held):
-            counts = {} if self._memory is None else _unsaved(self._path, self._memory)
-            log.warning("database.lost", **counts, contents_of_files=sum(left.values()))
+            rows = "" if self._memory is None else _unsaved(self._path, self._memory)
+            log.warning("database.lost", rows=rows, attachments=sum(left.values()))
         self._next = time.monotonic() + self._wait
         self._tell()
         return engine
@@ -123,7 +132,7 @@ class Failover:
             changes = _merge(self._path, memory)
             writer = sqlite_engine(str(self._path), writes=True)
             writer.connect().close()
-        except (OSError, sqlite3.Error, DBAPIError) as fault:
+        except Exception as fault:  # the writer's thread must live
             self._wait = min(2 * self._wait, SLOWEST)
             log.warning("database.still_in_memory", error=type(fault).__name__)
             return None
@@ -148,9 +157,7 @@ class Failover:
             return False
         return True
 
-    def _tell(self, why: str | None = None) -> None:
-        if why is not None:
-            self._why = why
+    def _tell(self) -> None:
         if self._memory is not None:
             self.problem = StorageError(f"Nothing can be saved: {self._why}.", FIX)
         elif self._held:
@@ -194,15 +201,19 @@ def _merge(path: Path, memory: str) -> int:
         return changes
 
 
-def _unsaved(path: Path, memory: str) -> dict[str, int]:
-    """By table, the rows of the copy that the file has not, or not so. Empty if the file cannot be read."""
+def _unsaved(path: Path, memory: str) -> str:
+    """What the file lacks, as numbers of rows. Empty if it cannot be read."""
     try:
         with closing(_open(path, "ro")) as disk:
             disk.execute("ATTACH ? AS copy", (memory,))
-            tables = metadata.sorted_tables
-            return {table.name: disk.execute(COUNT.format_map(_words(table))).fetchone()[0] for table in tables}
+            found = []
+            for table in metadata.sorted_tables:
+                words = _words(table)
+                changed, deleted = (disk.execute(sql.format_map(words)).fetchone()[0] for sql in (CHANGED, DELETED))
+                found.append(f"{table.name}: {changed} new or changed, {deleted} deleted")
+            return "; ".join(found)
     except sqlite3.Error:
-        return {}
+        return ""
 
 
 def _words(table: Table) -> dict[str, str]:

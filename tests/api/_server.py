@@ -77,6 +77,7 @@ class Api:
     port: int
     services: Services
     routes: list[BaseRoute]
+    server: uvicorn.Server
 
     @property
     def url(self) -> str:
@@ -113,13 +114,19 @@ async def serving(settings: Settings, providers: dict[str, Provider]) -> AsyncIt
     app = Starlette(routes=found)
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
-        uvicorn.Config(services.visitors.middleware(app), log_level="error", access_log=False, lifespan="off")
+        uvicorn.Config(
+            services.visitors.middleware(app),
+            log_level="error",
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=1,
+        )
     )
     task = asyncio.create_task(server.serve([listener]))
     try:
         while not server.started:
             await asyncio.sleep(0.005)
-        yield Api(listener.getsockname()[1], services, found)
+        yield Api(listener.getsockname()[1], services, found, server)
     finally:
         server.should_exit = server.force_exit = True
         await task

@@ -141,7 +141,7 @@ def test_compare_and_pick_one(visit: Open) -> None:
     page.reload()
     expect(page.locator("#pane-1 .said")).to_have_text(["both of you", "once more"])
     page.locator("#pane-1").get_by_role("button", name="Continue with this").click()
-    expect(page.locator("#pane-1")).to_have_count(0)
+    expect(page.locator("#pane-1")).to_be_hidden()
     expect(page.locator("#pane-0 .said")).to_have_text(["both of you", "once more"])
     expect(answers(page).first).to_contain_text("word39")
     expect(page.locator("#model input")).to_have_value(re.compile("^long"))

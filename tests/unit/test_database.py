@@ -26,6 +26,7 @@ from sqlalchemy.exc import IntegrityError
 
 from core.errors import SettingsError, StorageError
 from core.settings import Settings
+from core.store import failover
 from core.store.database import FILE, Database
 from core.store.folder import NAME
 from core.store.tables import conversations, files, messages, metadata
@@ -353,7 +354,11 @@ def test_a_megabyte_of_words_is_indexed_and_found(database: Database) -> None:
         assert [hit.message for hit in search_words(connection, "local", "first")] == ["m"]
 
 
-def test_a_full_disk_is_told_and_writing_goes_on_when_there_is_room(settings: Make, opened: Any) -> None:
+def test_a_full_disk_is_told_and_writing_goes_on_when_there_is_room(
+    settings: Make, opened: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a file that is too large to go on in memory; see test_failover.py for the others."""
+    monkeypatch.setattr(failover, "LARGEST", 0)
     database = opened(settings())
     database.write(add("before"))
 

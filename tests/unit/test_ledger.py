@@ -25,6 +25,7 @@ from core.ledger import Attempt, Filter, Ledger, Outcome, Total
 from core.messages import Usage
 from core.prices import Prices
 from core.settings import Settings
+from core.store import failover
 from core.store.database import Database
 from core.store.tables import calls
 
@@ -156,7 +157,8 @@ async def test_who_is_cancelled_while_it_begins_leaves_no_open_row(books: Books)
     free.set()
     await blocker
     books.database.write(lambda _: None)
-    assert [row.status for row in books.ledger.calls()] == ["cancelled"]
+    [row] = books.ledger.calls()
+    assert (row.status, row.usage, row.cost) == ("cancelled", Usage(), 0), "it was never sent"
 
 
 async def test_who_is_cancelled_while_it_finishes_has_finished(books: Books) -> None:
@@ -294,7 +296,11 @@ async def test_a_server_that_counts_nonsense_harms_nothing(books: Books) -> None
 
 
 async def test_a_full_disk_loses_no_outcome(on_disk: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call that began is completed as soon as there is room again; the log names it and nothing else."""
+    """A call that began is completed as soon as there is room again; the log names it and nothing else.
+
+    So it is where the database does not go on in memory (see test_failover.py).
+    """
+    monkeypatch.setattr(failover, "LARGEST", 0)
     monkeypatch.setattr(core.ledger, "RETRY_SECONDS", 0.05)
     ledger = on_disk.ledger
     ids = [await ledger.begin(replace(ATTEMPT, visitor="secret visitor")) for _ in range(200)]
@@ -310,8 +316,9 @@ async def test_a_full_disk_loses_no_outcome(on_disk: Books, monkeypatch: pytest.
             for _ in range(1000):
                 await ledger.begin(ATTEMPT)
     assert refused > 0
-    assert {entry["event"] for entry in logs} == {"ledger.kept"}
-    assert all(set(entry) == {"event", "log_level", "call", "reason"} for entry in logs)
+    kept = [entry for entry in logs if entry["event"] == "ledger.kept"]
+    assert {entry["event"] for entry in logs} == {"ledger.kept", "database.stays"}
+    assert all(set(entry) == {"event", "log_level", "call", "reason"} for entry in kept)
     on_disk.room()
     for _ in range(100):
         await asyncio.sleep(0.05)
@@ -366,3 +373,15 @@ def test_what_was_acknowledged_survives_kill_9(settings: Make) -> None:
     assert {call for _, call in told} <= rows.keys()
     assert all(rows[call] == "ok" for kind, call in told if kind == b"f")
     assert "running" not in rows.values()
+
+
+def test_a_call_that_was_never_sent_is_no_request(settings: Make) -> None:
+    """Perplexity charges for each request beside the tokens."""
+    opened = Books(settings(PARLEY_ENDPOINTS="pplx=https://api.perplexity.ai"))
+    try:
+        begin, finish = opened.ledger.begin_blocking, opened.ledger.finish_blocking
+        assert finish(begin(Attempt(model="pplx/sonar")), Outcome("failed", Usage())) == 0
+        cost = finish(begin(Attempt(model="pplx/sonar")), Outcome("ok", Usage(input=1, output=1)))
+        assert cost is not None and cost > 1_000_000
+    finally:
+        opened.database.close()

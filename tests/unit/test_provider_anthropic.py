@@ -327,3 +327,9 @@ async def test_a_real_engine_on_anthropics_wire(embedded_engine: Engine, stream:
     reply = await ask(provider, asked)
     await provider.close()
     assert reply.text.strip() and reply.done.usage.output >= 1 and reply.done.usage.input > 5
+
+
+async def test_json_without_a_schema_is_refused_and_not_forgotten(claude: Anthropic, server: FakeServer) -> None:
+    with pytest.raises(errors.BadRequest, match="schema"):
+        await ask(claude, request(SONNET, parameters=Parameters(json_object=True)))
+    assert server.log == []

@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -278,6 +279,21 @@ async def test_damaged_files_say_so_and_the_rest_works(weights: Path, tmp_path: 
         assert (await answer(provider, asked("Hello", max_tokens=3, model="embedded/half"))).text
     finally:
         await provider.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the sentence is that of Linux's dynamic linker")
+@pytest.mark.parametrize(("library", "fix"), [("libgomp.so.1", "libgomp1"), ("libvulkan.so.1", "the package")])
+def test_a_library_that_is_missing_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str, fix: str
+) -> None:
+    said = f"{library}: cannot open shared object file: No such file or directory"
+    (tmp_path / "xllamacpp.py").write_text(f"raise ImportError({said!r})")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    model = tmp_path / "tiny.gguf"
+    model.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 0))
+    with pytest.raises(ProviderUnavailable, match=f"needs {library}") as raised:
+        Engine.load(model, context=512)
+    assert fix in raised.value.fix
 
 
 async def test_without_weights_it_says_how_to_get_them(settings: Callable[..., Settings]) -> None:

@@ -13,8 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core import errors
+from core.messages import ChatRequest, Done, Message, Usage
+from core.providers._chat_wire import ChatDecoder
 from core.providers._errors import LONGEST, Asked, explain, from_event, from_status, retry_after, tidy
 from core.providers._json import decode, encode
+from core.providers._messages_wire import usage_of
+from core.providers._responses_wire import ResponsesDecoder
 from core.providers._sse import EventSplitter
 from core.providers._think import ThinkSplitter
 from core.tokens import estimate_tokens
@@ -279,3 +283,48 @@ def test_what_breaks_after_the_beginning_is_interrupted() -> None:
 @pytest.mark.parametrize(("text", "tokens"), [("", 0), ("a", 1), ("a" * 400, 100), ("日本語", 3), ("日本 ab", 3)])
 def test_estimate(text: str, tokens: int) -> None:
     assert estimate_tokens(text) == tokens
+
+
+def chat_end(usage: object) -> Done:
+    decoder = ChatDecoder(ChatRequest("x/y", (Message("user", "12345678"),)), None)
+    decoder.take({"choices": [{"delta": {"content": "word"}, "finish_reason": "stop"}], "usage": usage})
+    return decoder.done()
+
+
+def responses_end(usage: object) -> Done:
+    decoder = ResponsesDecoder(ChatRequest("x/y", (Message("user", "12345678"),)), None)
+    decoder.take({"type": "response.output_text.delta", "delta": "word"})
+    decoder.take({"type": "response.completed", "response": {"usage": usage}})
+    return decoder.done()
+
+
+def test_reasoning_that_only_the_total_holds_is_output() -> None:
+    """xAI and Gemini count completion_tokens without it, and charge for it."""
+    told = {"prompt_tokens": 32, "completion_tokens": 9, "total_tokens": 135}
+    usage = chat_end({**told, "completion_tokens_details": {"reasoning_tokens": 94}}).usage
+    assert (usage.input, usage.output, usage.reasoning) == (32, 103, 94)
+    assert chat_end(told).usage.output == 103
+    assert chat_end({**told, "total_tokens": 41}).usage.output == 9
+    assert chat_end({**told, "total_tokens": 0}).usage.output == 9
+
+
+@pytest.mark.parametrize("wrong", ["7", None, -1, 1.5, True, [3], 2**70])
+def test_counts_that_cannot_be_are_estimated(wrong: object) -> None:
+    told: dict[str, object]
+    for told in ({"prompt_tokens": wrong, "completion_tokens": 7}, {"prompt_tokens": 7, "completion_tokens": wrong}):
+        assert chat_end(told).usage == Usage(input=6, output=1, estimated=True)
+    for told in ({"input_tokens": wrong, "output_tokens": 7}, {"input_tokens": 7, "output_tokens": wrong}, {}):
+        assert responses_end(told).usage == Usage(input=6, output=1, estimated=True)
+    fine = {"prompt_tokens": 8, "completion_tokens": 7}
+    assert chat_end({**fine, "prompt_tokens_details": {"cached_tokens": wrong}}).usage == Usage(input=8, output=7)
+    assert chat_end({**fine, "completion_tokens_details": wrong}).usage == Usage(input=8, output=7)
+    assert chat_end(wrong).usage.estimated
+    claude = {"input_tokens": 8, "output_tokens": 7, "cache_read_input_tokens": wrong, "cache_creation": wrong}
+    assert usage_of(claude) == Usage(input=8, output=7)
+
+
+@pytest.mark.parametrize("cost", [float("nan"), float("inf"), -0.5, "0.1", True, 1e9])
+def test_a_cost_that_cannot_be_is_unknown(cost: object) -> None:
+    told = {"prompt_tokens": 8, "completion_tokens": 7, "cost": cost}
+    assert chat_end(told).provider_cost is None
+    assert chat_end({**told, "cost": 0.25}).provider_cost == 250_000_000

