@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 
 from core.catalog import Catalog
@@ -280,13 +280,11 @@ class Chat:
 
     async def _bill(self, call: int) -> Meter | None:
         """The meter of a call that was stopped or broke off. None if it could not be recorded."""
-        try:
+        with suppress(ParleyError):
             row = await asyncio.to_thread(self._ledger.settled, call)
-        except ParleyError:
-            return None
-        if row.usage is None:
-            return None
-        return Meter(call, row.usage, row.cost, row.first_token, row.duration or 0.0, row.stop_reason or "")
+            if row.usage is not None:
+                return Meter(call, row.usage, row.cost, row.first_token, row.duration or 0.0, row.stop_reason or "")
+        return None
 
     async def _save(self, snapshot: Snapshot) -> None:
         await asyncio.to_thread(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any, Protocol
 
 import structlog
@@ -11,13 +12,15 @@ from starlette.types import Receive, Scope, Send
 from core.api.access import Access
 from core.api.answers import completion
 from core.api.schemas import Asked, Reader
-from core.api.streaming import stream_answer
+from core.api.streaming import error_frame, stream_answer
 from core.api.wire import ClientGone, MethodNotAllowed, read_body, send_error, send_json, until_gone
 from core.catalog import Catalog
-from core.errors import ModelNotFound, NotFound, ParleyError, ProviderUnavailable
+from core.errors import Interrupted, ModelNotFound, NotFound, ParleyError, ProviderUnavailable
 from core.gateway import Gateway
 from core.models import Abilities, ModelInfo
 from core.settings import Settings
+
+LAST_WORDS = 0.2  # seconds that a client may take to read why its answer breaks off
 
 log = structlog.get_logger()
 
@@ -43,11 +46,11 @@ class V1:
         self._reader = Reader(services.catalog, services.settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begun = False
+        begun = open_ended = False
 
         async def watched(message: Any) -> None:
-            nonlocal begun
-            begun = True
+            nonlocal begun, open_ended
+            begun, open_ended = True, message.get("more_body", False)
             await send(message)
 
         try:
@@ -55,8 +58,13 @@ class V1:
         except ClientGone:
             return
         except asyncio.CancelledError:  # the server is stopping; let on, it would print a stack trace
-            if not begun:
-                await send_error(send, ProviderUnavailable("Parley is being stopped.", "Try again in a moment."))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORDS):
+                    if open_ended:
+                        last = error_frame(Interrupted("Parley was stopped during the answer."))
+                        await send({"type": "http.response.body", "body": last, "more_body": False})
+                    elif not begun:
+                        await send_error(send, ProviderUnavailable("Parley is being stopped."))
         except Exception as error:
             told = error if isinstance(error, ParleyError) else ParleyError("Something went wrong inside Parley.")
             if told is not error:

@@ -55,14 +55,14 @@ async def stream_answer(events: AsyncGenerator[Event, None], asked: Asked, send:
         if not started and not frames.pending:
             raise
         frames.fail(error)
-    except asyncio.CancelledError:
-        if started:  # by the client's leaving, who will not hear of it, or by the server's stopping
-            frames.fail(Interrupted("Parley was stopped during the answer."))
-            await send({"type": "http.response.body", "body": b"".join(frames.pending), "more_body": False})
-        raise
     if not started:
         await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
     await send({"type": "http.response.body", "body": b"".join(frames.pending), "more_body": False})
+
+
+def error_frame(error: ParleyError) -> bytes:
+    """The last frame of a stream that broke off."""
+    return b"data: %b\n\n" % dumps(error_body(error))
 
 
 class _Frames:
@@ -122,7 +122,7 @@ class _Frames:
 
     def fail(self, error: ParleyError) -> None:
         """The stream broke off. There is no end mark, so that nobody takes the text for a whole answer."""
-        self.pending += (b"data: ", dumps(error_body(error)), b"\n\n")
+        self.pending.append(error_frame(error))
 
     def _name(self, model: str) -> None:
         head = {"id": self._id, "object": "chat.completion.chunk", "created": self._created, "model": model}

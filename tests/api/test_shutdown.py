@@ -33,7 +33,7 @@ async def test_callers_are_told_and_no_stack_trace_is_printed(
             logging.getLogger("uvicorn.error").removeHandler(caplog.handler)
         assert puppet.ended.is_set(), "the provider was stopped too"
         [row] = api.services.ledger.calls()
-        assert row.status == "cancelled"
+        assert api.services.ledger.settled(row.id).status == "cancelled"
     if stream and words:
         assert status == 200
         assert b"Hello " in answer and b"Parley was stopped" in answer
