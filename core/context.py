@@ -74,7 +74,7 @@ class Context:
         messages = [Message("system", conversation.system)] if conversation.system.strip() else []
         for turn in path:
             if turn.role == "user":
-                messages.append(self._user_message(visitor, turn, answer.model))
+                _ask(messages, self._user_message(visitor, turn, answer.model))
             elif turn.text.strip():
                 messages.append(Message("assistant", turn.text))
         if answer.text and not self._catalog.info(answer.model).abilities.prefill:
@@ -129,3 +129,12 @@ def _size(prepared: Prepared) -> int:
             return sys.getsizeof(prepared.text)
         case _:
             return len(prepared.what)
+
+
+def _ask(messages: list[Message], question: Message) -> None:
+    """Add a question; to the one before, if that was never answered: some models take only roles that alternate."""
+    if messages and messages[-1].role == "user":
+        before = messages.pop()
+        text = "\n\n".join(part for part in (before.text, question.text) if part)
+        question = Message("user", text, before.attachments + question.attachments)
+    messages.append(question)

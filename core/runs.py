@@ -196,13 +196,20 @@ class Runs:
     ) -> None:
         run = Run(turn, visitor, events, save, bill, unwatched)
         self._runs[turn.id] = run
-        run.task.add_done_callback(lambda _: self._runs.pop(turn.id, None))
+        run.task.add_done_callback(lambda _: self._forget(run))
 
     def get(self, turn: str) -> Run | None:
-        return self._runs.get(turn)
+        """The run of this answer, if it is still going. Those who watch hear of an end before it is forgotten."""
+        run = self._runs.get(turn)
+        return None if run is None or run.task.done() else run
 
     def of(self, conversation: str) -> list[Run]:
-        return [run for run in self._runs.values() if run.turn.conversation == conversation]
+        """What is being written in a conversation."""
+        return [run for run in self._runs.values() if run.turn.conversation == conversation and not run.task.done()]
+
+    def _forget(self, run: Run) -> None:
+        if self._runs.get(run.turn.id) is run:  # it may be going on already in a run of its own
+            del self._runs[run.turn.id]
 
     def stop(self, turns: Iterable[str], why: str = "stopped") -> None:
         for turn in turns:

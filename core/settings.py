@@ -168,7 +168,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("PARLEY_TOKENS_PER_MINUTE", "", "Input and output tokens a minute for each provider. Empty: no limit.", _amounts),
     Setting("PARLEY_RETRIES", "2", "How often a failed call is tried again before the first token.", _integer(0, 10)),
     Setting("PARLEY_RETRY_MAX_WAIT", "20", "Longest wait before another try, also when the provider asks for more.", _seconds(0, 600)),
-    Setting("PARLEY_FIRST_TOKEN_TIMEOUT", "120", "Seconds to wait for the first token.", _seconds(0.05, 3600)),
+    Setting("PARLEY_FIRST_TOKEN_TIMEOUT", "120", "Seconds to wait for the first token; five times as long once the provider has accepted the request, or for an answer in one piece.", _seconds(0.05, 3600)),
     Setting("PARLEY_IDLE_TIMEOUT", "60", "Seconds to wait for the next token of a running answer.", _seconds(0.05, 3600)),
     Setting("PARLEY_BREAKER_FAILURES", "5", "Failures in a row that stop calls to a provider.", _integer(1, 1000)),
     Setting("PARLEY_BREAKER_SECONDS", "30", "Seconds until a stopped provider is tried again.", _seconds(0.05, 3600)),

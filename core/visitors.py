@@ -6,6 +6,8 @@ Keys live in memory only: never on a disk, in a log, in a repr or in an answer.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import os
 import secrets
@@ -143,6 +145,11 @@ class _Middleware:
         self._visitors = visitors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A request that is cancelled because the server stops just ends: let on, it would print a stack trace."""
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._pass(scope, receive, send)
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return

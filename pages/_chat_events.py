@@ -216,7 +216,8 @@ class Events:
 
     async def _entries(self, request: gr.Request) -> list[_chat_models.Choice]:
         shelves = await self._services.catalog.list(self._services.visitors.keys(session_of(request)))
-        return _chat_models.choices(shelves, datetime.datetime.now().astimezone().date())
+        today = datetime.datetime.now().astimezone().date()
+        return _chat_models.choices(shelves, today, self._services.prices.of)
 
     async def _redrawn(self, visitor: str, here: str) -> Updates:
         talk = await asyncio.to_thread(self._screen.talk, visitor, here)

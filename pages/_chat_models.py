@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from core.catalog import Shelf
 from core.models import ModelInfo
+from core.prices import Price
 
 BLOCKED = "!"  # before a provider's name: an entry of the list that is a hint and no model
 Choice = tuple[str, str]
+PriceOf = Callable[[str], Price | None]
 
 
 def label(model: ModelInfo) -> str:
@@ -17,13 +19,13 @@ def label(model: ModelInfo) -> str:
     return model.label or model.name or model.id
 
 
-def choices(shelves: Iterable[Shelf], today: datetime.date) -> list[Choice]:
+def choices(shelves: Iterable[Shelf], today: datetime.date, price: PriceOf) -> list[Choice]:
     """The picker's entries: the usable models by provider, then a line for every provider that needs something."""
     usable: list[Choice] = []
     blocked: list[Choice] = []
     for shelf in shelves:
         if shelf.status.state in ("ready", "unknown") and shelf.models:
-            usable += [(_line(model, shelf, today), model.id) for model in shelf.models]
+            usable += [(_line(model, shelf, today, price(model.id)), model.id) for model in shelf.models]
         elif fix := " ".join(part for part in (shelf.status.what, shelf.status.fix) if part):
             blocked.append((f"{shelf.label}  —  {fix}", BLOCKED + shelf.provider))
     return usable + blocked
@@ -48,8 +50,18 @@ def with_kept(entries: list[Choice], ids: Iterable[str], names: Mapping[str, str
     return [(f"{names.get(model, model)} (not available now)", model) for model in gone] + entries
 
 
-def _line(model: ModelInfo, shelf: Shelf, today: datetime.date) -> str:
-    marks = [mark for mark in (model.lifecycle(today), model.note) if mark]
+def rates(price: Price | None) -> str:
+    """What a model costs, for a short prompt: "$2 in, $10 out per million tokens"."""
+    if price is None:
+        return "price unknown"
+    dollars = price.rates().dollars
+    if not any(dollars.values()):
+        return "free"
+    return f"${dollars['input']:f} in, ${dollars['output']:f} out per million tokens"
+
+
+def _line(model: ModelInfo, shelf: Shelf, today: datetime.date, price: Price | None) -> str:
+    marks = [mark for mark in (model.lifecycle(today), model.note, rates(price)) if mark]
     name = label(model)
     shown = f"{name}  ·  {shelf.label}" if shelf.label.lower() not in name.lower() else name
     return f"{shown}  ({'; '.join(marks)})" if marks else shown

@@ -11,7 +11,8 @@ window.parley = (() => {
     change(url.searchParams);
     history.replaceState(null, '', url);
   };
-  const stored = () => { try { return localStorage.getItem(THEME) || 'system'; } catch { return 'system'; } };
+  let linked = ['light', 'dark'].find((name) => name === address.get('__theme')); // for one who never chose
+  const stored = () => { try { return localStorage.getItem(THEME) || linked || 'system'; } catch { return linked || 'system'; } };
   // This runs after Gradio has started. The address keeps the choice too, because Gradio reads it before it draws.
   const paint = () => {
     const choice = stored();
@@ -52,6 +53,7 @@ window.parley = (() => {
     },
     theme: stored,
     setTheme(choice) {
+      linked = null;
       try { if (choice === 'system') localStorage.removeItem(THEME); else localStorage.setItem(THEME, choice); } catch { /* private window */ }
       paint();
     },
@@ -122,6 +124,14 @@ window.parley = (() => {
     const { do: name, ...data } = element.dataset;
     if (LOCAL[name]) LOCAL[name](element, data);
     else fire(name, data);
+  });
+
+  // A click into a picker marks its text: what is typed next searches instead of landing inside the label.
+  let entered = null;
+  document.addEventListener('focusin', (event) => { entered = event.target; });
+  document.addEventListener('click', (event) => {
+    if (event.target === entered && entered.matches('#model input')) entered.select();
+    entered = null;
   });
 
   document.addEventListener('keydown', (event) => {

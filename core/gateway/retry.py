@@ -11,9 +11,9 @@ import math
 import random
 from contextlib import aclosing
 
-from core.errors import ParleyError, ProviderUnavailable, RateLimited
+from core.errors import ParleyError, ProviderUnavailable, RateLimited, TimedOut
 from core.gateway._call import ANSWER, Call, Context, Events, Handler, Layer
-from core.messages import Notice
+from core.messages import Begun, Notice
 
 ORDER = 20
 
@@ -27,16 +27,20 @@ def make(context: Context) -> Layer:
     async def layer(call: Call, inner: Handler) -> Events:
         answered = False
         while True:
+            accepted = False
             try:
                 async with aclosing(inner(call)) as events:
                     async for event in events:
-                        if not answered and type(event) in ANSWER:
-                            answered = True
+                        if not answered:
+                            answered = type(event) in ANSWER
+                            accepted = accepted or (type(event) is Begun and event.call is None)
                         yield event
                 return
             except ParleyError as caught:
                 if answered or not caught.retryable or call.attempt >= retries:
                     raise
+                if accepted and isinstance(caught, TimedOut):
+                    raise  # a model that thinks for so long is paid for, and would do it again
                 error = caught
             wait = _wait(error, call.attempt, longest)
             call.attempt += 1

@@ -11,10 +11,11 @@ from contextlib import aclosing
 
 from core.errors import TimedOut
 from core.gateway._call import ANSWER, Call, Context, Events, Handler, Layer
+from core.messages import Begun
 
 ORDER = 70
 
-WHOLE_ANSWER = 5  # an answer in one piece may take so many times as long as a first token
+WORKING = 5  # what is known to be at work may take so many times as long: an answer in one piece, a silent reasoning
 
 
 class _Watch:
@@ -76,7 +77,7 @@ def make(context: Context) -> Layer:
     idle: float = context.settings["PARLEY_IDLE_TIMEOUT"]
 
     async def layer(call: Call, inner: Handler) -> Events:
-        watch = _Watch(first if call.request.stream else first * WHOLE_ANSWER)
+        watch = _Watch(first if call.request.stream else first * WORKING)
         answered = False
         try:
             async with aclosing(inner(call)) as events:
@@ -88,6 +89,8 @@ def make(context: Context) -> Layer:
                     elif type(event) in ANSWER:
                         answered = True
                         watch.extend(idle)
+                    elif type(event) is Begun:
+                        watch.extend(first * WORKING)
                     yield event
                     watch.wait()
         except (asyncio.CancelledError, Exception):

@@ -26,7 +26,6 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 
-from core.errors import SettingsError
 from core.settings import Settings
 from core.store.embeddings import Matrix
 from core.store.exact import Exact
@@ -134,7 +133,7 @@ class Chroma:
         return not self.address
 
     def open(self) -> None:
-        """Import Chroma (about a second) and connect. Raises SettingsError, or whatever Chroma raises."""
+        """Import Chroma (about a second) and connect. Raises whatever Chroma raises."""
         import chromadb
 
         logging.getLogger("chromadb").setLevel(logging.CRITICAL)
@@ -143,15 +142,9 @@ class Chroma:
             self._client = self._patient(lambda: chromadb.PersistentClient(str(self.folder)))
             self._inode = self._now()
             return
-        try:
-            parts = urlsplit(self.address)
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            host, port = None, None
-        if parts.scheme not in ("http", "https") or not host:
-            raise SettingsError(f"PARLEY_CHROMA_URL={self.address} is not an address like http://host:8000.")
+        parts = urlsplit(self.address)
         secure = parts.scheme == "https"
-        port = port or (443 if secure else 8000)
+        host, port = str(parts.hostname), parts.port or (443 if secure else 8000)
         httpx.get(f"{parts.scheme}://{host}:{port}/api/v2/heartbeat", timeout=TIMEOUT).raise_for_status()
         self._client = chromadb.HttpClient(host=host, port=port, ssl=secure)
         session = getattr(getattr(self._client, "_server", None), "_session", None)

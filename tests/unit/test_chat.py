@@ -154,7 +154,8 @@ async def test_a_provider_that_fails_says_what_to_do(chat: Chat, conversations: 
     assert "out of order" in stored.error
     assert "Try again" in stored.error
     await ask(chat, conversation.id, "again", "echo")
-    assert texts(conversations.path(ME, conversation.id)) == ["go", "", "again", "again"]
+    path = conversations.path(ME, conversation.id)
+    assert texts(path) == ["go", "", "again", "go\n\nagain"], "what was not answered goes with the next question"
 
 
 async def test_retry_and_edit_make_branches_and_lose_none(chat: Chat, conversations: Conversations) -> None:

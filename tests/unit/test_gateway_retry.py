@@ -88,6 +88,13 @@ async def test_still_after_the_provider_has_only_accepted(settings, waits: list[
         assert said(await it.events(ask())) == "Hello there"
 
 
+async def test_a_silence_after_it_has_accepted_is_not_paid_for_twice(settings, waits: list[float]) -> None:
+    puppet = Puppet(plan=[(Begun(), TimedOut("Puppet is silent.")), ANSWER])
+    with bench(settings(), puppet) as it, pytest.raises(TimedOut):
+        await it.events(ask())
+    assert len(puppet.requests) == 1
+
+
 @pytest.mark.parametrize(
     "error",
     [BadRequest("x"), AuthenticationFailed("x"), BudgetExceeded("x"), Interrupted("x")],

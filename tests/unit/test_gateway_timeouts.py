@@ -20,12 +20,11 @@ QUICK = {"PARLEY_FIRST_TOKEN_TIMEOUT": 0.1, "PARLEY_IDLE_TIMEOUT": 0.1, "PARLEY_
     ("steps", "text"),
     [
         ((3600.0,), "did not answer within 0.1 s"),
-        ((Begun(), 3600.0), "did not answer within 0.1 s"),
-        ((Begun(), 0.06, Notice("parameter", "x"), 3600.0), "did not answer within 0.1 s"),
+        ((0.06, Notice("parameter", "x"), 3600.0), "did not answer within 0.1 s"),
         ((TextDelta("a"), 3600.0), "sent nothing more for 0.1 s"),
         ((0.06, TextDelta("a"), 0.06, TextDelta("b"), 0.06, TextDelta("c"), 3600.0), "sent nothing more for 0.1 s"),
     ],
-    ids=["never", "accepted", "notice", "one word", "some words"],
+    ids=["never", "notice", "one word", "some words"],
 )
 async def test_silence_ends_the_call(settings, steps: tuple, text: str) -> None:
     puppet = Puppet(plan=[steps])
@@ -37,6 +36,14 @@ async def test_silence_ends_the_call(settings, steps: tuple, text: str) -> None:
         assert (puppet.closed, puppet.open) == (1, 0)
         task = asyncio.current_task()
         assert task is not None and task.cancelling() == 0
+
+
+async def test_what_the_provider_has_accepted_may_be_thought_about_for_longer(settings) -> None:
+    with bench(settings(**QUICK), Puppet(plan=[(Begun(), 0.3, TextDelta("a"), Done(Usage()))])) as it:
+        assert said(await it.events(ask())) == "a"
+    silent = Puppet(plan=[(Begun(), 3600.0)])
+    with bench(settings(**QUICK), silent) as it, pytest.raises(TimedOut, match=r"within 0\.5 s"):
+        await it.events(ask())
 
 
 async def test_a_slow_but_steady_answer_may_take_its_time(settings) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import AsyncIterator
+from decimal import Decimal
 
 import gradio as gr
 import pytest
@@ -16,6 +17,7 @@ from core.conversations import MARK_BEGIN, MARK_END, Hit, Meter, Turn
 from core.errors import BadRequest
 from core.messages import Parameters, Usage
 from core.models import Abilities, ModelInfo
+from core.prices import Price, Rates
 from core.providers import Status
 from core.runs import Snapshot
 from pages import _chat_list, _chat_models, _chat_view, _shared
@@ -190,6 +192,10 @@ def test_search_results_are_escaped_and_say_how_they_were_found() -> None:
     assert "Nothing is like “&lt;q&gt;”." in _chat_list.found([], "<q>", "")
 
 
+def _price(input: str, output: str) -> Price:
+    return Price("a table", (Rates.of(0, {"input": Decimal(input), "output": Decimal(output)}, "a table"),))
+
+
 def test_choices() -> None:
     ready, without = Status("ready"), Status("no_key", "No key for Acme.", "Add ACME_API_KEY.")
     old = ModelInfo("a/old", "Old", retires=datetime.date(2026, 12, 1), note="slow")
@@ -198,11 +204,12 @@ def test_choices() -> None:
         Shelf("acme", "Acme", True, without, (ModelInfo("acme/x"),)),
         Shelf("embedded", "Embedded", False, ready, (ModelInfo("embedded/m"),)),
     ]
-    entries = _chat_models.choices(shelves, TODAY)
+    prices = {"a/new": _price("2.5", "10"), "embedded/m": _price("0", "0")}
+    entries = _chat_models.choices(shelves, TODAY, prices.get)
     assert entries == [
-        ("new  ·  Alpha", "a/new"),
-        ("Old  ·  Alpha  (retires 2026-12-01; slow)", "a/old"),
-        ("m  ·  Embedded", "embedded/m"),
+        ("new  ·  Alpha  ($2.5 in, $10 out per million tokens)", "a/new"),
+        ("Old  ·  Alpha  (retires 2026-12-01; slow; price unknown)", "a/old"),
+        ("m  ·  Embedded  (free)", "embedded/m"),
         ("Acme  —  No key for Acme. Add ACME_API_KEY.", "!acme"),
     ]
     assert _chat_models.models_only(entries)[1] == ("Old  ·  Alpha", "a/old")

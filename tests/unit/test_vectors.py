@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from core.errors import ProviderUnavailable, SettingsError, StorageError
+from core.errors import ProviderUnavailable, StorageError
 from core.settings import Settings
 from core.store import chroma, vectors
 from core.store.embeddings import Embedder, Lazy, embedder
@@ -420,10 +420,3 @@ def test_a_server_that_never_answers_is_a_problem_and_not_a_wait(start: Start, m
         assert not index.wait(15)
         assert isinstance(index.problem, ProviderUnavailable)
         index.close()
-
-
-@pytest.mark.parametrize("url", ["localhost:8000", "ftp://x", "http://", "http://host:port"])
-def test_a_bad_address_of_a_server_is_said(start: Start, url: str) -> None:
-    index = start(wait=False, PARLEY_CHROMA_URL=url)
-    assert not index.wait()
-    assert isinstance(index.problem, SettingsError)

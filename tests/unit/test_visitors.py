@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import stat
 from collections.abc import Callable
@@ -297,3 +298,20 @@ def test_without_a_session_no_key_is_kept(settings: MakeSettings) -> None:
 
 def test_white_space_around_a_key_does_not_matter() -> None:
     assert clean_key(f"\n\t {KEY} \r\n") == KEY
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/models"])
+async def test_a_request_that_is_cancelled_just_ends(shared: Visitors, path: str) -> None:
+    """The server cancels what still runs when it stops, and prints a stack trace for each that lets it on."""
+    begun = asyncio.Event()
+
+    async def hang(scope: Any, receive: Any, send: Any) -> None:
+        begun.set()
+        await asyncio.sleep(60)
+
+    scope = {"type": "http", "path": path, "headers": []}
+    task = asyncio.create_task(shared.middleware(hang)(scope, None, None))  # type: ignore[arg-type]
+    await begun.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    assert not task.cancelled() and task.exception() is None
