@@ -6,7 +6,6 @@ Unknown is None, never 0. Zero is the price of what runs on this machine: embedd
 from __future__ import annotations
 
 import datetime
-import ipaddress
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelInfo, ModelPrice, TieredPrices, TimeOfDateConstraint
 
 from core.errors import SettingsError
+from core.hosts import is_loopback
 from core.messages import Usage
 from core.price_tables import Entry, read
 from core.settings import Settings
@@ -197,11 +197,7 @@ def _listed(table: list[Entry], model: str, host: str, day: datetime.date) -> Pr
 
 
 def _is_here(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host == "localhost"
-    return address.is_loopback or address.is_unspecified  # 0.0.0.0, as Ollama's server is told, is this machine
+    return is_loopback(host) or host in ("0.0.0.0", "::")  # noqa: S104  (as Ollama's server is told)
 
 
 def _in_the_cloud(name: str) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import io
-import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
 from core.errors import SettingsError
+from core.hosts import is_loopback
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,11 +215,7 @@ class Settings:
     @property
     def loopback(self) -> bool:
         """Whether only this machine can reach the server."""
-        host = self["PARLEY_HOST"]
-        try:
-            return ipaddress.ip_address(host.strip("[]")).is_loopback
-        except ValueError:
-            return bool(host == "localhost")
+        return is_loopback(self["PARLEY_HOST"])
 
     @property
     def shared(self) -> bool:

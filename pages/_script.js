@@ -155,5 +155,15 @@ window.parley = (() => {
     }
   });
 
+  // A server that was stopped in good order closes its streams without an error, and Gradio would wait for ever.
+  setInterval(async () => {
+    const config = window.gradio_config;
+    if (!busy() || !config) return;
+    try {
+      const answer = await fetch(`${config.root}${config.api_prefix}/app_id`, { signal: AbortSignal.timeout(3000) });
+      if (answer.ok && String((await answer.json()).app_id) !== String(config.app_id)) location.reload();
+    } catch { /* down at the moment; the next look tells */ }
+  }, 4000);
+
   return P;
 })();

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
-from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
 from core.errors import AuthenticationFailed, PermissionDenied
+from core.hosts import host_of, is_loopback
 from core.settings import Settings
 from core.visitors import LOCAL
 
@@ -69,7 +68,7 @@ def _refuse_foreign(headers: dict[bytes, bytes], scheme: str) -> None:
     rebinding) by Host; a proxy that carries requests of other machines by the headers that it adds.
     """
     host = headers.get(b"host", b"").decode("latin-1").lower()
-    if not is_loopback(host):
+    if not is_loopback(host_of(host)):
         raise PermissionDenied("Without a key, /v1 answers at 127.0.0.1 and localhost only.", SET_KEYS)
     if any(name in headers for name in (b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip", b"forwarded")):
         raise PermissionDenied("Without a key, /v1 does not answer through a proxy.", SET_KEYS)
@@ -77,17 +76,3 @@ def _refuse_foreign(headers: dict[bytes, bytes], scheme: str) -> None:
     foreign = origin is not None and origin.decode("latin-1").lower() != f"{scheme}://{host}"
     if foreign or headers.get(b"sec-fetch-site", b"none").lower() not in (b"none", b"same-origin"):
         raise PermissionDenied("Without a key, /v1 does not answer web pages of other sites.", SET_KEYS)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a Host header names this machine."""
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return False
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False

@@ -10,7 +10,7 @@ from __future__ import annotations
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from core.api.access import is_loopback
+from core.hosts import host_of, is_loopback
 from core.settings import Settings
 
 READING = ("GET", "HEAD", "OPTIONS")
@@ -39,7 +39,7 @@ def _foreign(scope: Scope) -> bool:
     host = headers.get(b"host", b"").decode("latin-1").lower()
     if scope["path"].startswith(("/v1", "/healthz", "/readyz")):
         return False  # /v1 has rules of its own, the others say nothing that a stranger could use
-    if not is_loopback(host):
+    if not is_loopback(host_of(host)):
         return True
     origin = headers.get(b"origin")
     if origin is None or scope.get("method", "") in READING:

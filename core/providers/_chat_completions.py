@@ -6,16 +6,16 @@ import dataclasses
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
-from urllib.parse import urlsplit
 
 from core.errors import AuthenticationFailed, ParleyError, PermissionDenied, ProviderUnavailable, TimedOut
 from core.facts import host_facts
+from core.hosts import host_of, is_loopback
 from core.messages import ChatRequest, Event
 from core.models import ModelInfo
 from core.providers import Status
 from core.providers._chat_wire import CHAT
 from core.providers._errors import explain, malformed
-from core.providers._http import Endpoint, loopback
+from core.providers._http import Endpoint
 from core.providers._json import decode
 from core.providers._listing import listed_models, openai_client
 from core.providers._parameters import check_attachments, left_out
@@ -50,7 +50,8 @@ class ChatCompletions:
         self.takes_key = takes_key
         self._key_needed = key_needed
         self._extra = dict(extra or {})
-        host = "local" if loopback(base_url) else urlsplit(base_url).hostname or ""
+        host = host_of(base_url)
+        host = "local" if is_loopback(host) else host
         self._thinking_switch: str | None = host_facts(host).get("thinking_switch")
         self._variable = variable or f"{name.upper().replace('-', '_')}_API_KEY"
         self._endpoint = Endpoint(

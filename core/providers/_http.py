@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import ipaddress
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,21 +11,13 @@ from urllib.parse import urlsplit
 import httpx2
 
 from core.errors import AuthenticationFailed
+from core.hosts import host_of, is_loopback
 from core.providers._errors import Asked
 
 # The gateway has the limits that people set; these only keep a forgotten connection from living for ever.
 _TIMEOUT = httpx2.Timeout(900.0, connect=5.0, pool=None)
 _LIMITS = httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=30.0)
 _PLACEHOLDER = "unset"  # what a client is made with; every request brings its own key
-
-
-def loopback(url: str) -> bool:
-    """Whether the address is this machine's own."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def shown(url: str) -> str:
@@ -71,7 +62,7 @@ class Endpoint:
 
     @property
     def local(self) -> bool:
-        return loopback(self.base_url)
+        return is_loopback(host_of(self.base_url))
 
     def has_key(self, keys: Mapping[str, str]) -> bool:
         return bool(keys.get(self.name, "").strip() or self._own_key)

@@ -13,10 +13,10 @@ import httpx
 import ollama
 
 from core.errors import ContextTooLong, ParleyError, ProviderUnavailable, SettingsError, TimedOut
+from core.hosts import host_of, is_loopback
 from core.messages import ChatRequest, Effort, Usage
 from core.models import Abilities, ModelInfo
 from core.providers._errors import Asked, broken_off, from_event, from_status, malformed
-from core.providers._http import loopback
 from core.providers._parameters import sampling
 from core.tokens import estimate_tokens
 
@@ -60,7 +60,7 @@ def address_of(host: str) -> str:
     if ":" in name:
         name = f"[{name}]"
     if port is None:
-        local = loopback(f"http://{name}")
+        local = is_loopback(host_of(name))
         port = _PORT if not scheme or (scheme == "http" and local) else {"http": 80, "https": 443}[scheme]
     return f"{scheme or 'http'}://{name}:{port}{parts.path}"
 

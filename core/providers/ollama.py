@@ -11,11 +11,11 @@ import httpx
 import ollama
 
 from core.errors import AuthenticationFailed, ModelNotFound
+from core.hosts import host_of, is_loopback
 from core.messages import Begun, ChatRequest, Done, Event, TextDelta, ThinkingDelta, TokenLogprob
 from core.models import ModelInfo
 from core.providers import Provider, Status
 from core.providers._errors import Asked, broken_off
-from core.providers._http import loopback
 from core.providers._ollama_wire import FORGIVEN, Shown, address_of, chat, check_length, explain, shown, usage_of
 from core.providers._parameters import check_attachments, left_out
 from core.providers._think import ThinkSplitter
@@ -36,7 +36,7 @@ class Ollama:
 
     def __init__(self, host: str, key: str = "", *, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._url = address_of(host)
-        local = loopback(self._url)
+        local = is_loopback(host_of(self._url))
         self.label = "Ollama" if local else f"Ollama at {self._url.partition('://')[2]}"
         self.takes_key = not local
         self._key = key

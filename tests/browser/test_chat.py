@@ -280,6 +280,7 @@ def test_a_phone(visit: Open, dark: bool) -> None:
     ask(page, "a-very-long-word-" * 30)
     rest(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate("document.querySelector('#pane-0').offsetWidth") >= 368  # the whole width; one model is shown
     page.get_by_role("button", name="History").click()
     expect(page.locator("#history .open")).to_be_visible()
     page.keyboard.press("Escape")

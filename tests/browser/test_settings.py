@@ -67,6 +67,22 @@ def test_providers_say_what_to_do_and_the_picker_too(visit: Open) -> None:
     expect(page.get_by_role("option", name=re.compile("Anthropic.*ANTHROPIC_API_KEY"))).to_be_visible()
 
 
+def test_the_picker_searches_what_is_typed_after_a_click(visit: Open) -> None:
+    page = visit()
+    choose(page, "echo")
+    page.locator("#model input").click()
+    page.keyboard.type("anthropic")
+    expect(page.locator("#model input")).to_have_value("anthropic")
+    expect(page.get_by_role("option", name=re.compile("Anthropic"))).to_be_visible()
+    expect(page.get_by_role("option", name=re.compile("^echo"))).to_have_count(0)
+
+
+def test_a_link_may_ask_for_the_dark_theme(visit: Open) -> None:
+    page = visit("?__theme=dark")
+    expect(page.locator("body")).to_have_class(re.compile(r"\bdark\b"))
+    assert "__theme=dark" in page.url
+
+
 def test_the_index_can_be_rebuilt(visit: Open) -> None:
     page = visit("?tab=settings")
     expect(page.locator("#index")).to_contain_text("wordllama, 256 dimensions")

@@ -17,7 +17,17 @@ ROOT = Path(__file__).resolve().parents[2]
 # From the ground up. A module belongs to the longest name that fits (core.* is what no other name fits), and may
 # import its own layer and those below.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("core", "core.errors", "core.messages", "core.models", "core.settings", "core.facts", "core.tokens", "core.logs"),
+    (
+        "core",
+        "core.errors",
+        "core.messages",
+        "core.models",
+        "core.settings",
+        "core.facts",
+        "core.tokens",
+        "core.hosts",
+        "core.logs",
+    ),
     ("core.store", "core.providers"),
     ("core.catalog", "core.modelcache", "core.prices", "core.price_tables"),
     ("core.ledger", "core.ledger_queries", "core.ledger_rows"),
