@@ -20,7 +20,7 @@ from core.messages import Begun, Done, Event, Notice, TextDelta, ThinkingDelta, 
 
 log = structlog.get_logger()
 
-CHECKPOINT = 0.5  # seconds between two savings of a running answer
+CHECKPOINT = 0.25  # seconds between two savings of a running answer: what a power cut can take
 LEFT_ALONE = "Stopped because nobody was watching any more. Continue the answer to go on."
 SHUT_DOWN = "Broken off because the server was stopped. Continue the answer to go on."
 

@@ -6,10 +6,10 @@ window.parley = (() => {
   let ready = false;
   let waiting = null; // resolves the copy that waits for its text
 
-  const withAddress = (change) => {
+  const withAddress = (change, step = false) => {
     const url = new URL(location);
     change(url.searchParams);
-    history.replaceState(null, '', url);
+    if (step) history.pushState(null, '', url); else history.replaceState(null, '', url);
   };
   let linked = ['light', 'dark'].find((name) => name === address.get('__theme')); // for one who never chose
   const stored = () => { try { return localStorage.getItem(THEME) || linked || 'system'; } catch { return linked || 'system'; } };
@@ -27,6 +27,13 @@ window.parley = (() => {
   paint();
   new MutationObserver(paint).observe(document.body, { attributes: true, attributeFilter: ['class'] });
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => setTimeout(paint, 0));
+
+  // The browser's Back and Forward go from conversation to conversation.
+  window.addEventListener('popstate', () => {
+    const id = new URL(location).searchParams.get('chat') || '';
+    if (id === P.chat) return;
+    if (id) fire('open_chat', { id, turn: '' }); else fire('new_chat', {});
+  });
 
   const busy = () => Boolean(document.querySelector('#busy i'));
   const box = () => document.querySelector('#box textarea');
@@ -48,7 +55,8 @@ window.parley = (() => {
     },
     setChat(id) {
       P.chat = id || '';
-      withAddress((q) => { if (id) q.set('chat', id); else q.delete('chat'); });
+      const before = new URL(location).searchParams.get('chat') || '';
+      withAddress((q) => { if (id) q.set('chat', id); else q.delete('chat'); }, before !== P.chat);
       P.setOpen('side', false);
     },
     theme: stored,

@@ -289,3 +289,22 @@ def test_a_phone(visit: Open, dark: bool) -> None:
     expect(page.get_by_label("System prompt")).to_be_visible()
     light = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (light == "rgb(255, 255, 255)") is not dark
+
+
+def test_back_and_forward_go_from_conversation_to_conversation(visit: Open) -> None:
+    page = visit()
+    choose(page, "echo")
+    ask(page, "the first one")
+    rest(page)
+    page.get_by_role("button", name="New chat").click()
+    expect(answers(page)).to_have_count(0)
+    ask(page, "the second one")
+    expect(answers(page)).to_have_text(["the second one"])
+    rest(page)
+    page.go_back()
+    expect(answers(page)).to_have_count(0)
+    page.go_back()
+    expect(answers(page)).to_have_text(["the first one"])
+    page.go_forward()
+    page.go_forward()
+    expect(answers(page)).to_have_text(["the second one"])
