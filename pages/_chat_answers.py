@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from core.conversations import Conversation
 from core.errors import BadRequest, NotFound
 from core.runs import Snapshot
 from core.services import Services
-from pages import _chat_view
+from pages import _chat_models, _chat_view
 from pages._chat_options import Updates, Values
 from pages._chat_parts import PANES, Parts
 from pages._chat_screen import Screen
@@ -135,7 +136,7 @@ class Answers:
             return self._screen.box(busy=False)
         p, chat = self._parts, self._services.chat
         visitor, keys = self._who(request)
-        models = list(values[p.models] or ()) if values[p.comparing] else [values[p.model]]
+        models = list(values[p.models] or ()) if values[p.comparing] else [values[p.model] or await self._first(keys)]
         if values[p.comparing] and len(models) < 2:
             raise BadRequest("A comparison needs at least two models.", "Choose them at the top.")
         if not models[0]:
@@ -157,6 +158,13 @@ class Answers:
                     await asyncio.to_thread(self._services.conversations.delete, visitor, here)
                 raise
         return await asyncio.to_thread(self._begun, visitor, here, True)
+
+    async def _first(self, keys: Keys) -> str:
+        """The model that the picker is going to begin with, for who asks before its list has come."""
+        shelves = await self._services.catalog.list(keys)
+        today = datetime.datetime.now().astimezone().date()
+        entries = _chat_models.choices(shelves, today, self._services.prices.of)
+        return _chat_models.default(entries, [self._services.settings["PARLEY_DEFAULT_MODEL"]])
 
     async def _create(self, visitor: str, values: Values, model: str) -> str:
         options = self._parts.options
