@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
+from core.services import Services
 from tests.browser.look import Open, Seen, answers, ask, box, choose, meters, rest
 
 
@@ -308,3 +311,20 @@ def test_back_and_forward_go_from_conversation_to_conversation(visit: Open) -> N
     page.go_forward()
     page.go_forward()
     expect(answers(page)).to_have_text(["the second one"])
+
+
+def test_a_starter_answers_before_the_list_of_models_has_come(
+    visit: Open, services: Services, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_time = services.catalog.list
+
+    async def late(*args: Any, **given: Any) -> Any:
+        await asyncio.sleep(2)
+        return await in_time(*args, **given)
+
+    monkeypatch.setattr(services.catalog, "list", late)
+    page = visit()
+    page.get_by_text("Why is the sky blue?").click()
+    expect(page.locator("#pane-0 .said")).to_have_text("Why is the sky blue?", timeout=10_000)
+    page.locator("#box .stop-button").click()
+    rest(page)
