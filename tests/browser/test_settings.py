@@ -80,7 +80,7 @@ def test_the_picker_searches_what_is_typed_after_a_click(visit: Open) -> None:
 def test_a_link_may_ask_for_the_dark_theme(visit: Open) -> None:
     page = visit("?__theme=dark")
     expect(page.locator("body")).to_have_class(re.compile(r"\bdark\b"))
-    assert "__theme=dark" in page.url
+    expect(page).to_have_url(re.compile("__theme=dark"))
 
 
 def test_the_index_can_be_rebuilt(visit: Open) -> None:
@@ -114,12 +114,12 @@ def test_a_tab_has_an_address_and_a_shortcut(visit: Open) -> None:
     expect(page.get_by_role("heading", name="Keys")).to_be_visible()
     page.keyboard.press("Alt+1")
     expect(page.locator("#box textarea")).to_be_visible()
-    assert "tab=chat" in page.url
+    expect(page).to_have_url(re.compile("tab=chat"))
     page.keyboard.press("Alt+2")
     expect(page.get_by_role("heading", name="Keys")).to_be_visible()
     page.reload()
     expect(page.get_by_role("heading", name="Keys")).to_be_visible()
-    assert "tab=settings" in page.url
+    expect(page).to_have_url(re.compile("tab=settings"))
 
 
 def test_the_theme_is_remembered(visit: Open) -> None:
