@@ -175,6 +175,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("PARLEY_FALLBACKS", "", "Models to try in order when the chosen one is unavailable.", _list),
     Setting("PARLEY_CACHE", "off", "Answer identical requests at temperature 0 from earlier answers: on or off.", _switch),
     Setting("PARLEY_PRICES", "", "Own price table (YAML) that goes before all others. Empty: `prices.own.yaml` in the data folder, when there is one."),
+    Setting("PARLEY_PROMPTS_DIR", "prompts", "Folder of the prompt registry. A new one begins with the prompts that ship with Parley."),
+    Setting("PARLEY_PROMPTS_WRITE", "auto", "Whether prompts can be saved and labels moved in the browser: on, off, or auto (on unless visitors are told apart).", _choice("on", "off", "auto")),
+    Setting("PARLEY_PROTECTED_LABELS", "production", "Labels that move only with a reason, with spaces between.", _list),
     Setting("PARLEY_API_KEYS", "", "Keys that open /v1, with spaces between. Empty: /v1 is open on 127.0.0.1 and off elsewhere.", _list, secret=True),
     Setting("PARLEY_SHARED", "auto", "Whether each visitor has their own conversations: on, off, or auto (on unless the address is 127.0.0.1).", _choice("on", "off", "auto")),
     Setting("PARLEY_SECRET", "", "Signs the visitors' cookies. Empty: a random one, kept in the data folder.", secret=True),
@@ -211,6 +214,15 @@ class Settings:
     def replay_dir(self) -> Path:
         own = self["PARLEY_REPLAY_DIR"]
         return Path(own).expanduser().absolute() if own else self.data_dir / "replay"
+
+    @property
+    def prompts_dir(self) -> Path:
+        return Path(self["PARLEY_PROMPTS_DIR"]).expanduser().absolute()
+
+    @property
+    def prompts_writable(self) -> bool:
+        """Whether who uses the browser may save prompts and move labels."""
+        return not self.shared if self["PARLEY_PROMPTS_WRITE"] == "auto" else self["PARLEY_PROMPTS_WRITE"] == "on"
 
     @property
     def loopback(self) -> bool:

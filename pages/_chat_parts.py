@@ -83,7 +83,7 @@ def build(default_model: str, default_label: str) -> Parts:
         elem_id="bridge",
         visible="hidden",
         apply_default_css=False,
-        js_on_load=f"parley.bridge = (name, data) => [{clicks}].includes(name) && trigger(name, data);",
+        js_on_load=f"parley.listen([{clicks}], trigger);",
     )
     with gr.Row(elem_id="chat-page"):
         with gr.Column(elem_id="side", min_width=0):

@@ -4,6 +4,7 @@ window.parley = (() => {
   const address = new URLSearchParams(location.search);
   const THEME = 'parley-theme';
   let ready = false;
+  const bridges = {}; // what hands a click to the server, by its name
   let waiting = null; // resolves the copy that waits for its text
 
   const withAddress = (change, step = false) => {
@@ -37,12 +38,12 @@ window.parley = (() => {
 
   const busy = () => Boolean(document.querySelector('#busy i'));
   const box = () => document.querySelector('#box textarea');
-  const fire = (name, data) => { if (parley.bridge) parley.bridge(name, data || {}); };
+  const fire = (name, data) => { if (bridges[name]) bridges[name](name, data || {}); };
 
   const P = {
     tab: address.get('tab') || '',
     chat: address.get('chat') || '',
-    bridge: null,
+    listen(names, trigger) { names.forEach((name) => { bridges[name] = trigger; }); },
     fire,
     busy,
 

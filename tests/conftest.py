@@ -87,7 +87,7 @@ def settings(tmp_path: Path) -> Callable[..., Settings]:
     """`settings(PORT=0, ANTHROPIC_API_KEY="k")` -> Settings on a fresh data folder, the same one within a test."""
 
     def make(**overrides: object) -> Settings:
-        environ = {"PARLEY_DATA_DIR": str(tmp_path / "data")}
+        environ = {"PARLEY_DATA_DIR": str(tmp_path / "data"), "PARLEY_PROMPTS_DIR": str(tmp_path / "prompts")}
         environ.update({name: str(value) for name, value in overrides.items()})
         return Settings.of(environ, env_file=None)
 

@@ -41,6 +41,8 @@ def services(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRe
         models = folder
     environ = {
         "PARLEY_DATA_DIR": str(folder / "data"),
+        "PARLEY_PROMPTS_DIR": str(folder / "prompts"),
+        "PARLEY_PROMPTS_WRITE": "on",
         "PARLEY_MODELS_DIR": str(models),
         "PARLEY_EMBEDDED_CONTEXT": "2048",
         "PARLEY_SHARED": "on",
