@@ -11,6 +11,7 @@ COPY core core
 COPY data data
 RUN PARLEY_DATA_DIR=/tmp/data PARLEY_MODELS_DIR=/models /venv/bin/python app.py models fetch
 COPY pages pages
+COPY prompts prompts
 RUN /venv/bin/python -m compileall -q app.py core pages
 
 FROM python:3.11-slim
@@ -26,13 +27,15 @@ COPY --from=build /models /models
 COPY --from=build /app /app
 WORKDIR /app
 USER 1000
-# The address is open to the outside, so /v1 stays off until PARLEY_API_KEYS is set.
+# The address is open to the outside, so /v1 and /api/v1 stay off until PARLEY_API_KEYS is set. The registry lies in the
+# volume, so that new versions outlive the container; it begins with a copy of /app/prompts.
 ENV PATH=/venv/bin:$PATH \
     HOME=/home/parley \
     PYTHONUNBUFFERED=1 \
     PARLEY_HOST=0.0.0.0 \
     PORT=7860 \
     PARLEY_DATA_DIR=/data \
+    PARLEY_PROMPTS_DIR=/data/prompts \
     PARLEY_MODELS_DIR=/models
 VOLUME /data
 EXPOSE 7860

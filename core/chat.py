@@ -11,20 +11,18 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, suppress
 from functools import partial
 
-from core.catalog import Catalog
-from core.context import Context
+from core.asking import Asking, Upload
 from core.conversations import Conversation, Conversations, File, Meter, Pane, Turn
 from core.errors import BadRequest, ParleyError
 from core.gateway import Gateway
 from core.ledger import Ledger
-from core.messages import ChatRequest, Event
+from core.messages import Event
 from core.runs import Run, Runs, Snapshot, watch
 from core.settings import Settings
 
 PANES = 4  # models side by side, at most
 
 Keys = Mapping[str, str]
-Upload = tuple[str, bytes]  # a file's name and contents
 Put = Callable[[Conversation], Awaitable[list[str]]]  # returns the ids of the answers
 
 
@@ -32,12 +30,12 @@ class Chat:
     """What the Chat tab does. All methods raise `core.errors`; NotFound for what belongs to somebody else."""
 
     def __init__(
-        self, gateway: Gateway, catalog: Catalog, ledger: Ledger, conversations: Conversations, settings: Settings
+        self, gateway: Gateway, ledger: Ledger, conversations: Conversations, asking: Asking, settings: Settings
     ) -> None:
         self._gateway = gateway
         self._ledger = ledger
         self._conversations = conversations
-        self._context = Context(conversations, catalog, settings)
+        self._asking = asking
         self._unwatched: float = settings["PARLEY_UNWATCHED_SECONDS"]
         self._runs = Runs()
         self._adding: set[tuple[str, str]] = set()  # conversations, by visitor, that something is being put into
@@ -55,7 +53,8 @@ class Chat:
     ) -> list[str]:
         """Put a question to one model, or the same question to up to four. Returns the ids of the answers, one a model.
 
-        A file that one of the models cannot take is refused before anything is saved or spent.
+        A file that one of the models cannot take, or a prompt of the conversation's that cannot be used, is refused
+        before anything is saved or spent.
         """
         if not models or len(models) > PANES:
             raise BadRequest(f"Between 1 and {PANES} models can be asked at once.", "Choose fewer models.")
@@ -63,9 +62,7 @@ class Chat:
             raise BadRequest("The message is empty.", "Write something first.")
 
         async def put(conversation: Conversation) -> list[str]:
-            for name, data in files:
-                for model in models:
-                    await asyncio.to_thread(self._context.prepare, name, data, model)
+            await asyncio.to_thread(self._asking.check, conversation, text, files, models)
             stored = [
                 await asyncio.to_thread(self._conversations.store_file, visitor, conversation.id, name, "", data)
                 for name, data in files
@@ -119,6 +116,7 @@ class Chat:
             raise BadRequest("The message is empty.", "Write something first.")
 
         async def put(conversation: Conversation) -> list[str]:
+            await asyncio.to_thread(self._asking.check, conversation, text)
             affected = await self._panes_through(visitor, conversation, turn.id)
             question = await self._add(
                 visitor, conversation.id, parent=turn.parent, role="user", text=text, files=turn.files
@@ -262,18 +260,8 @@ class Chat:
     async def _events(
         self, visitor: str, answer: Turn, keys: Keys, fallbacks: tuple[str, ...]
     ) -> AsyncGenerator[Event, None]:
-        """What the model says. Files are read here, so that one that fails ends this answer and says so in it."""
-        conversation = await asyncio.to_thread(self._conversations.get, visitor, answer.conversation)
-        request = ChatRequest(
-            answer.model,
-            await asyncio.to_thread(self._context.messages, visitor, conversation, answer),
-            conversation.parameters,
-            fallbacks=fallbacks,
-            feature="compare" if len(conversation.panes) > 1 else "chat",
-            conversation=conversation.id,
-            visitor=visitor,
-            keys=keys,
-        )
+        """What the model says. The request is made here, and what fails in it ends this answer and is told there."""
+        request = await asyncio.to_thread(self._asking.request, visitor, answer, keys, fallbacks)
         async with aclosing(self._gateway.stream(request)) as events:
             async for event in events:
                 yield event
@@ -283,7 +271,8 @@ class Chat:
         with suppress(ParleyError):
             row = await asyncio.to_thread(self._ledger.settled, call)
             if row.usage is not None:
-                return Meter(call, row.usage, row.cost, row.first_token, row.duration or 0.0, row.stop_reason or "")
+                took = row.first_token, row.duration or 0.0
+                return Meter(call, row.usage, row.cost, *took, row.stop_reason or "", prompt=row.prompt)
         return None
 
     async def _save(self, snapshot: Snapshot) -> None:

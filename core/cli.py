@@ -1,4 +1,4 @@
-"""The command line: `python app.py [serve | models list | models fetch]`.
+"""The command line: `python app.py [serve | models … | prompts …]`.
 
 Exit codes: 0 done, 1 it could not be done, 2 a setting or an argument is wrong.
 """
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from core import __version__
+from core import __version__, cli_prompts
 from core.errors import ParleyError, SettingsError
 from core.settings import Settings
 
@@ -102,4 +102,4 @@ def _fetch_weights(arguments: argparse.Namespace, settings: Settings, serve: Ser
 
 
 # One function a command: it adds its parser and sets `action`.
-COMMANDS: tuple[Callable[[Commands], None], ...] = (_serve, _models)
+COMMANDS: tuple[Callable[[Commands], None], ...] = (_serve, _models, cli_prompts.register)

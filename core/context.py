@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from core.attachments import ExtractedText, as_prompt_text, prepare
 from core.catalog import Catalog
@@ -64,14 +65,18 @@ class Context:
         self._limit: int = settings["PARLEY_MAX_UPLOAD_MB"] * 1024 * 1024
         self._kept = Kept()
 
-    def messages(self, visitor: str, conversation: Conversation, answer: Turn) -> tuple[Message, ...]:
+    def messages(
+        self, visitor: str, conversation: Conversation, answer: Turn, opening: Sequence[Message] | None = None
+    ) -> tuple[Message, ...]:
         """All that the model of `answer` is to read, oldest first. Does file and database work: call it in a thread.
 
-        If `answer` has text already it is to be continued. Reasoning is left out: makers bind it to one model and
-        one unbroken history.
+        First comes the `opening`; None stands for the conversation's system prompt. If `answer` has text already it is
+        to be continued. Reasoning is left out: makers bind it to one model and one unbroken history.
         """
         path = self._conversations.path(visitor, conversation.id, answer.id)
-        messages = [Message("system", conversation.system)] if conversation.system.strip() else []
+        if opening is None:
+            opening = [Message("system", conversation.system)] if conversation.system.strip() else []
+        messages = list(opening)
         for turn in path:
             if turn.role == "user":
                 _ask(messages, self._user_message(visitor, turn, answer.model))

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, RowMapping, case, func, select
 
 from core.errors import NotFound
-from core.messages import Usage
+from core.messages import Usage, prompt_ref
 from core.store.tables import calls, first_call
 
 
@@ -22,6 +22,8 @@ class Filter:
     visitor: str | None = None
     model: str | None = None  # maker/model as asked
     status: str | None = None
+    prompt_name: str | None = None
+    prompt_version: int | None = None
     since: datetime.datetime | None = None
     until: datetime.datetime | None = None
 
@@ -33,6 +35,8 @@ class Filter:
             columns.visitor: self.visitor,
             columns.model: self.model,
             columns.status: self.status,
+            columns.prompt_name: self.prompt_name,
+            columns.prompt_version: self.prompt_version,
         }
         found: list[ColumnElement[bool]] = [column == value for column, value in wanted.items() if value is not None]
         if self.since is not None:
@@ -57,6 +61,7 @@ class CallRow:
     prompt_name: str | None
     prompt_version: int | None
     prompt_hash: str | None
+    prompt_parts: tuple[tuple[str, int], ...]  # the included prompts with the versions that were used
     attempt: int
     key_source: str
     status: str
@@ -71,6 +76,11 @@ class CallRow:
     first_token: float | None
     duration: float | None
     cache_hit: bool
+
+    @property
+    def prompt(self) -> str | None:
+        """As ChatRequest.prompt."""
+        return prompt_ref(self.prompt_name, self.prompt_version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,5 +139,6 @@ def _call(row: RowMapping) -> CallRow:
             reasoning=row["reasoning"],
             estimated=row["usage_estimated"],
         )
-    names = (name for name in CallRow.__dataclass_fields__ if name != "usage")
-    return CallRow(**{name: row[name] for name in names}, usage=usage)
+    names = (name for name in CallRow.__dataclass_fields__ if name not in ("usage", "prompt_parts"))
+    parts = tuple((name, number) for name, number in row["prompt_parts"] or ())
+    return CallRow(**{name: row[name] for name in names}, usage=usage, prompt_parts=parts)

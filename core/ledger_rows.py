@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ BEGINNING = (
     "prompt_name",
     "prompt_version",
     "prompt_hash",
+    "prompt_parts",
     "attempt",
     "key_source",
     "status",
@@ -61,6 +63,7 @@ class Attempt:
     prompt_name: str | None = None
     prompt_version: int | None = None
     prompt_hash: str | None = None
+    prompt_parts: tuple[tuple[str, int], ...] = ()
     attempt: int = 0  # 0 = first try
     key_source: Literal["server", "visitor", "none"] = "server"
 
@@ -97,6 +100,7 @@ def begin_row(call: int, instance: str, started: int, attempt: Attempt) -> tuple
         attempt.prompt_name and _clean(attempt.prompt_name),
         attempt.prompt_version,
         attempt.prompt_hash and _clean(attempt.prompt_hash),
+        json.dumps([[_clean(name), number] for name, number in attempt.prompt_parts]) if attempt.prompt_parts else None,
         attempt.attempt,
         attempt.key_source,
         "running",

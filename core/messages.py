@@ -71,8 +71,14 @@ class ChatRequest:
     prompt_name: str | None = None
     prompt_version: int | None = None
     prompt_hash: str | None = None
+    prompt_parts: tuple[tuple[str, int], ...] = ()  # the included prompts with the versions that were used
     # A visitor's own keys by provider name; used for this request only, never stored or logged.
     keys: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def prompt(self) -> str | None:
+        """The prompt as people write it, see `prompt_ref`."""
+        return prompt_ref(self.prompt_name, self.prompt_version)
 
     @property
     def provider(self) -> str:
@@ -168,6 +174,7 @@ class Done:
     first_token: float | None = None  # seconds from the start of this attempt to the first text or thinking
     duration: float = 0.0  # seconds
     cache_hit: bool = False
+    prompt: str | None = None  # the version that was asked with, as ChatRequest.prompt
 
 
 Event = Begun | TextDelta | ThinkingDelta | ToolUse | Notice | Done
@@ -183,6 +190,11 @@ class Reply:
     tools: tuple[ToolUse, ...] = ()
     notices: tuple[Notice, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
+
+
+def prompt_ref(name: str | None, version: int | None) -> str | None:
+    """`name@3`; the name alone for a draft that is no version yet, None without a name."""
+    return name if name is None or version is None else f"{name}@{version}"
 
 
 async def collect(events: AsyncIterator[Event]) -> Reply:

@@ -146,7 +146,8 @@ class Run:
                 saved = time.monotonic()
 
     def _finish(self, done: Done) -> None:
-        meter = Meter(done.call, done.usage, done.cost, done.first_token, done.duration, done.stop_reason, done.detail)
+        timing = done.first_token, done.duration
+        meter = Meter(done.call, done.usage, done.cost, *timing, done.stop_reason, done.detail, done.prompt)
         self._set(status="complete", meter=self._with_earlier(meter), model=done.model or self._last.model)
 
     def _with_earlier(self, meter: Meter | None) -> Meter | None:

@@ -8,12 +8,17 @@ from dataclasses import dataclass
 
 import structlog
 
+from core.asking import Asking
 from core.catalog import Catalog
 from core.chat import Chat
 from core.conversations import Conversations
 from core.gateway import Gateway
 from core.ledger import Ledger
 from core.prices import Prices
+from core.prompts import Registry
+from core.prompts.opening import Openings
+from core.prompts.templates import Templates
+from core.prompts.usage import PromptUsage
 from core.providers import Provider, discover
 from core.settings import Settings
 from core.store.database import Database
@@ -38,6 +43,10 @@ class Services:
     embedder: Embedder
     vectors: Vectors
     conversations: Conversations
+    registry: Registry
+    templates: Templates
+    openings: Openings
+    prompt_usage: PromptUsage
     chat: Chat
     visitors: Visitors
 
@@ -57,7 +66,12 @@ class Services:
         vectors = Vectors(settings, embed)
         conversations = Conversations(database, vectors, settings)
         conversations.close_open_turns()
-        chat = Chat(gateway, catalog, ledger, conversations, settings)
+        registry = Registry.open(settings)
+        registry.attach(vectors)
+        registry.start()
+        templates = Templates(registry.version)
+        openings = Openings(registry.version, templates)
+        chat = Chat(gateway, ledger, conversations, Asking(conversations, catalog, openings, settings), settings)
         return cls(
             settings,
             database,
@@ -69,6 +83,10 @@ class Services:
             embed,
             vectors,
             conversations,
+            registry,
+            templates,
+            openings,
+            PromptUsage(database),
             chat,
             Visitors(settings),
         )
@@ -80,5 +98,6 @@ class Services:
         for name, result in zip(self.providers, results, strict=True):
             if isinstance(result, BaseException):
                 log.warning("provider.close", provider=name, error=type(result).__name__)
-        await asyncio.to_thread(self.vectors.close)
+        await asyncio.to_thread(self.vectors.close)  # its thread reads what the next two hold
+        await asyncio.to_thread(self.registry.close)
         await asyncio.to_thread(self.database.close)

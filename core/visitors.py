@@ -155,7 +155,7 @@ class _Middleware:
             return
         headers = [item for item in scope["headers"] if item[0].lower() not in OWN_HEADERS]
         scope = {**scope, "headers": headers}
-        if _without_browser(scope["path"].removeprefix(scope.get("root_path", ""))):
+        if for_programs(scope["path"].removeprefix(scope.get("root_path", ""))):
             await self._app(scope, receive, send)
             return
 
@@ -202,9 +202,9 @@ def clean_key(key: str) -> str:
     return cleaned
 
 
-def _without_browser(path: str) -> bool:
-    """Programs ask here, and they keep no cookies."""
-    return path.startswith("/v1/") or path in ("/v1", "/healthz", "/readyz")
+def for_programs(path: str) -> bool:
+    """Whether programs ask here: they keep no cookies, and show a key instead where one is wanted."""
+    return path.startswith(("/v1/", "/api/v1/")) or path in ("/v1", "/api/v1", "/healthz", "/readyz")
 
 
 def _cookies(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -18,13 +18,14 @@ from typing import Any
 import gradio as gr
 
 from core.chat import Keys
-from core.conversations import Conversation
+from core.conversations import Conversation, PromptChoice
 from core.errors import BadRequest, NotFound
 from core.runs import Snapshot
 from core.services import Services
 from pages import _chat_models, _chat_view
 from pages._chat_options import Updates, Values
 from pages._chat_parts import PANES, Parts
+from pages._chat_prompt import Prompts
 from pages._chat_screen import Screen
 from pages._shared import guarded, sent, session_of, visitor_of
 
@@ -42,10 +43,12 @@ class Answers:
         self._services = services
         self._parts = p = parts
         self._screen = screen
+        self._prompts = Prompts(services, p.options.prompt)
         self.fields = {p.box, p.here, p.leaf, p.editing, p.comparing, p.model, p.models, *p.options.all}
         around = [p.box, p.busy, p.here, p.leaf, p.editing, p.editbar, p.history, p.banner, p.watch_one, p.watch_many]
         self.asked = [*around, *p.heads]
-        chosen = [p.comparing, p.model, p.models, p.compare, *p.options.all, p.options.cannot]
+        drawer = [*p.options.all, p.options.cannot, p.options.prompt.fields]
+        chosen = [p.comparing, p.model, p.models, p.compare, *drawer]
         self.shown = [*self.asked, *p.chats, p.foot, *chosen]
         self.rested = [p.busy, p.here, p.leaf, p.banner, p.foot]
 
@@ -168,13 +171,13 @@ class Answers:
 
     async def _create(self, visitor: str, values: Values, model: str) -> str:
         options = self._parts.options
-        parameters = options.parameters(values)
         made = await asyncio.to_thread(
             self._services.conversations.create,
             visitor,
             system=values[options.system] or "",
             model=model,
-            parameters=parameters,
+            parameters=options.parameters(values),
+            prompt=await self._prompt(values),
         )
         return made.id
 
@@ -182,11 +185,12 @@ class Answers:
         """Keep the options as they are now, and the branch that this page shows, should another page show another."""
         options, store = self._parts.options, self._services.conversations
         parameters, system = options.parameters(values), values[options.system] or ""
+        prompt = await self._prompt(values)
 
         def work() -> Conversation:
             conversation = store.get(visitor, here)
-            if (conversation.system, conversation.parameters) != (system, parameters):
-                conversation = store.update(visitor, here, system=system, parameters=parameters)
+            if (conversation.system, conversation.parameters, conversation.prompt) != (system, parameters, prompt):
+                conversation = store.update(visitor, here, system=system, parameters=parameters, prompt=prompt)
             leaf = values[self._parts.leaf]
             if leaf and leaf != conversation.leaf and not conversation.panes:
                 with contextlib.suppress(NotFound):
@@ -194,6 +198,11 @@ class Answers:
             return conversation
 
         return await asyncio.to_thread(work)
+
+    async def _prompt(self, values: Values) -> PromptChoice | None:
+        """The prompt that is picked, with what stands in its fields."""
+        pick = self._parts.options.prompt
+        return await asyncio.to_thread(self._prompts.chosen, values[pick.ref], values[pick.values])
 
     def _show(self, visitor: str, here: str, listing: bool) -> Updates:
         """A conversation as it is, with its options; what is still being written in it goes on being shown."""
@@ -208,6 +217,7 @@ class Answers:
             p.models: gr.update(visible=several, value=models if several else []),
             **self._screen.not_editing(),
             **p.options.shown(conversation.system, conversation.parameters, infos),
+            **self._prompts.shown(conversation.prompt),
             **self._screen.box(busy=False),
         }
         if listing:

@@ -12,6 +12,7 @@ import gradio as gr
 from core.errors import BadRequest
 from core.messages import Parameters
 from core.models import ModelInfo
+from pages._chat_prompt import PromptPick
 
 DEFAULT = "default"
 EFFORT_LABELS = {"xhigh": "extra high", "none": "none (no reasoning)"}
@@ -23,6 +24,7 @@ Updates = dict[Any, Any]
 class Options:
     """The drawer's components. An empty field means that nothing is sent: the model's own default holds."""
 
+    prompt: PromptPick
     system: gr.Textbox
     thinking: gr.Radio
     effort: gr.Dropdown
@@ -42,8 +44,19 @@ class Options:
             'data-name="options" aria-label="Close options" title="Close"></button></div>',
             apply_default_css=False,
         )
+        prompt = PromptPick.build()
         system = gr.Textbox(
-            label="System prompt", lines=4, max_lines=14, placeholder="You are a helpful assistant.", elem_id="system"
+            label="System prompt",
+            info="Follows the prompt's own, when one is chosen above.",
+            lines=4,
+            max_lines=14,
+            placeholder="You are a helpful assistant.",
+            elem_id="system",
+        )
+        gr.HTML(
+            '<button class="word" data-do="save_system">Keep it as a prompt with versions</button>',
+            apply_default_css=False,
+            elem_id="save-system",
         )
         thinking = gr.Radio(
             [("Default", DEFAULT), ("On", "on"), ("Off", "off")], value=DEFAULT, label="Thinking", visible=False
@@ -66,12 +79,15 @@ class Options:
         )
         fallbacks = gr.Dropdown([], multiselect=True, label="If the model is unavailable, ask", max_choices=4)
         cannot = gr.HTML("", apply_default_css=False)
-        return cls(system, thinking, effort, max_tokens, temperature, top_p, seed, stop, schema, fallbacks, cannot)
+        return cls(
+            prompt, system, thinking, effort, max_tokens, temperature, top_p, seed, stop, schema, fallbacks, cannot
+        )
 
     @property
     def all(self) -> set[Any]:
         """What the handlers of the Chat tab read."""
-        return {value for name, value in vars(self).items() if name != "cannot"}
+        own = {value for name, value in vars(self).items() if name not in ("cannot", "prompt")}
+        return own | {self.prompt.ref, self.prompt.values}
 
     def parameters(self, values: Values) -> Parameters:
         """What the fields say. BadRequest for what does not parse."""

@@ -35,6 +35,10 @@ CLICKS = (
     "want_text",
     "pick_pane",
     "refresh_models",
+    "refresh_prompts",
+    "use_prompt",
+    "prompt_question",
+    "save_system",
 )
 
 
@@ -50,6 +54,7 @@ class Parts:
     editing: gr.Textbox  # the id of the turn that is being edited, "" for none
     comparing: gr.State
     clip: gr.Textbox
+    handed: gr.Textbox  # what is handed on to the Prompts tab, as JSON
     saved: gr.Textbox
     search: gr.Textbox
     history: gr.HTML
@@ -72,6 +77,7 @@ def build(default_model: str, default_label: str) -> Parts:
     here = gr.Textbox(visible=False)
     editing = gr.Textbox(visible=False)
     clip = gr.Textbox(visible=False)
+    handed = gr.Textbox(visible=False)
     saved = gr.Textbox(visible=False)
     leaf = gr.State("")
     watch_one = gr.Textbox(visible=False)
@@ -142,8 +148,8 @@ def build(default_model: str, default_label: str) -> Parts:
         with gr.Column(elem_id="options", min_width=0):
             options = Options.build()
     return Parts(
-        bridge, here, leaf, watch_one, watch_many, editing, comparing, clip, saved, search, history, import_button,
-        model, models, compare,
+        bridge, here, leaf, watch_one, watch_many, editing, comparing, clip, handed, saved, search, history,
+        import_button, model, models, compare,
         banner, heads, chats, editbar, box, busy, foot, options,
     )  # fmt: skip
 

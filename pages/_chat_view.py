@@ -99,6 +99,7 @@ def meter_line(model: str, meter: Meter | None, status: str = "complete") -> str
     """`smollm2-135m · 31 in · 61 out · $0 · first token 0.10 s · 113 tok/s`, and why it ended if not by itself."""
     parts = [model]
     if meter is not None:
+        parts += [meter.prompt] if meter.prompt else []
         usage = meter.usage
         about = "about " if usage.estimated else ""
         cached = f" ({count(usage.cached)} cached)" if usage.cached else ""

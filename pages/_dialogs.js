@@ -37,22 +37,15 @@
   let open = null;
   const close = () => { if (open) { open.menu.remove(); open.button.setAttribute('aria-expanded', 'false'); open = null; } };
 
-  parley.menu = (button, data) => {
+  // A menu below a button. Each entry is [label, action, class], or null for a line.
+  parley.popup = (button, title, entries) => {
     const again = open && open.button === button;
     close();
     if (again) return;
-    const item = (label, action, kind) =>
+    const item = ([label, action, kind]) =>
       element('button', { role: 'menuitem', class: kind || '', onclick: () => { close(); action(); } }, label);
-    const to = (format) => () => parley.fire('export_chat', { id: data.id, format });
-    const menu = element('div', { class: 'menu', role: 'menu', 'aria-label': 'Conversation' },
-      item('Rename', () => rename(data)),
-      element('hr'),
-      item('Export as JSON', to('json')),
-      item('Export as Markdown', to('markdown')),
-      item('Export as HTML page', to('html')),
-      item('Export as recording', to('recording')),
-      element('hr'),
-      item('Delete', () => remove(data), 'danger'));
+    const menu = element('div', { class: 'menu', role: 'menu', 'aria-label': title },
+      ...entries.map((entry) => (entry ? item(entry) : element('hr'))));
     document.body.append(menu);
     const at = button.getBoundingClientRect();
     menu.style.left = `${Math.max(8, Math.min(at.left, innerWidth - menu.offsetWidth - 8))}px`;
@@ -61,6 +54,22 @@
     open = { menu, button };
     menu.querySelector('button').focus();
   };
+
+  parley.menu = (button, data) => {
+    const to = (format) => () => parley.fire('export_chat', { id: data.id, format });
+    parley.popup(button, 'Conversation', [
+      ['Rename', () => rename(data)],
+      null,
+      ['Export as JSON', to('json')],
+      ['Export as Markdown', to('markdown')],
+      ['Export as HTML page', to('html')],
+      ['Export as recording', to('recording')],
+      null,
+      ['Delete', () => remove(data), 'danger'],
+    ]);
+  };
+  parley.element = element;
+  parley.ask = ask;
 
   document.addEventListener('click', (event) => {
     if (open && !open.menu.contains(event.target) && !open.button.contains(event.target)) close();

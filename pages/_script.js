@@ -85,6 +85,13 @@ window.parley = (() => {
       }, 400);
     },
     copied(value) { if (waiting) { waiting(value); waiting = null; } },
+    // From one tab to another: a click on the tab, then what it is to do.
+    goTo(tab, name, data) {
+      if (!bridges[name]) P.handed = { name, data }; // a tab that was never open takes it when it is there
+      document.querySelector(`#page-${tab}-button`)?.click();
+      fire(name, data);
+    },
+    draftPrompt(content) { if (content) P.goTo('prompts', 'draft_prompt', { content }); },
     save(packed) {
       if (!packed) return;
       const { name, type, text } = JSON.parse(packed);
@@ -124,8 +131,20 @@ window.parley = (() => {
     copy: (button, data) => copyText(button, data.turn),
     rate: (button, data) => rate(button, data.turn, data.value),
     menu: (button, data) => P.menu(button, data),
+    show_prompt: (button, data) => P.goTo('prompts', 'open_prompt', data),
+    prompt_examples: () => document.querySelectorAll('#prompt-fields [data-example]').forEach((field) => {
+      if (!field.value) { field.value = field.dataset.example; field.dispatchEvent(new Event('input', { bubbles: true })); }
+    }),
     drawer: (button, data) => P.setOpen(data.name, !P.isOpen(data.name)),
   };
+
+  // What stands in the fields of a prompt's variables goes along with the next question.
+  document.addEventListener('input', (event) => {
+    if (!event.target.closest('#prompt-fields')) return;
+    const values = {};
+    document.querySelectorAll('#prompt-fields [data-variable]').forEach((field) => { values[field.dataset.variable] = field.value; });
+    P.keepValues(JSON.stringify(values));
+  });
 
   document.addEventListener('click', (event) => {
     const element = event.target.closest('[data-do]');

@@ -11,8 +11,9 @@ from core.settings import Settings
 
 HERE = Path(__file__).parent
 FRAME = "_style.css"  # into the head as it is
-INSIDE = ("_chat.css", "_settings.css")  # Gradio puts its own container's name before every rule of these
-SCRIPTS = ("_script.js", "_dialogs.js")
+# Gradio puts its own container's name before every rule of these.
+INSIDE = ("_chat.css", "_prompts.css", "_editor.css", "_settings.css")
+SCRIPTS = ("_script.js", "_dialogs.js", "_prompts.js", "_editor.js", "_editor_fields.js", "_editor_seen.js")
 
 # A model's answer can hold any Markdown. With this no browser asks a foreign host for anything, whatever slips through.
 POLICY = (

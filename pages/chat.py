@@ -10,6 +10,7 @@ from core.services import Services
 from pages import Page, _chat_parts
 from pages._chat_answers import Answers
 from pages._chat_events import Events
+from pages._chat_prompt_events import PromptEvents
 from pages._chat_screen import Screen
 from pages._shared import PRIVATE, QUICK
 
@@ -23,6 +24,7 @@ def build(services: Services) -> None:
     parts = _chat_parts.build(default, default)
     screen = Screen(services, parts)
     answers, events = Answers(services, parts, screen), Events(services, parts, screen)
+    prompts = PromptEvents(services, parts, screen, events.screenful)
     p, fields = parts, answers.fields
     demo = gr.context.Context.root_block
     assert demo is not None, "a page is built inside of gr.Blocks"
@@ -70,6 +72,20 @@ def build(services: Services) -> None:
     p.model.select(events.choose, [p.model, p.here, p.options.effort], events.fitted, **PRIVATE)
     p.models.change(events.choose_several, [p.models, p.options.effort], events.fitted, **PRIVATE)
     p.options.system.blur(events.keep, fields, None, **PRIVATE)
+    # Prompts of the registry.
+    pick = p.options.prompt
+    demo.load(prompts.refresh, pick.ref, pick.ref, **PRIVATE)
+    p.bridge.refresh_prompts(prompts.refresh, pick.ref, pick.ref, **PRIVATE)
+    pick.ref.input(prompts.choose, fields, prompts.picked, **PRIVATE)
+    p.bridge.prompt_question(prompts.question, fields, p.box, **PRIVATE).then(
+        None, None, None, js="() => { parley.focusBox(); }", **QUICK
+    )
+    p.bridge.use_prompt(prompts.use, None, prompts.used, cancels=following, **PRIVATE).then(
+        None, None, None, js="() => { parley.focusBox(); }", **QUICK
+    )
+    p.bridge.save_system(prompts.hand_system, fields, p.handed, **PRIVATE).then(
+        None, p.handed, None, js="(content) => { parley.draftPrompt(content); }", **QUICK
+    )
     p.here.change(None, p.here, None, js="(id) => { parley.setChat(id); }", **QUICK)
 
 

@@ -1,6 +1,7 @@
 """A provider whose models do as their names say, for what no real model does on command.
 
 scripted/words       twenty words, a pause of `pace` seconds before each
+scripted/slow        the same with a pause of 0.25 seconds
 scripted/echo        the last message, in one piece
 scripted/silent      never says anything
 scripted/breaks      three words, then the stream breaks off
@@ -19,7 +20,7 @@ from core.messages import Begun, ChatRequest, Done, Event, TextDelta, ThinkingDe
 from core.models import Abilities, ModelInfo
 from core.providers import Status
 
-NAMES = ("words", "echo", "silent", "breaks", "fails", "long")
+NAMES = ("words", "slow", "echo", "silent", "breaks", "fails", "long")
 
 
 class Scripted:
@@ -61,7 +62,7 @@ class Scripted:
             return
         yield ThinkingDelta("hm")
         for number in range(3 if name == "breaks" else self.words):
-            await asyncio.sleep(self.pace)
+            await asyncio.sleep(0.25 if name == "slow" else self.pace)
             yield TextDelta(f"word{number} ")
         if name == "breaks":
             raise Interrupted("The stream broke off.")

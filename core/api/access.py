@@ -1,4 +1,4 @@
-"""Who may use /v1: holders of one of PARLEY_API_KEYS; where there are none, programs on this machine."""
+"""Who may use /v1 and /api/v1: holders of one of PARLEY_API_KEYS; where there are none, programs on this machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.hosts import host_of, is_loopback
 from core.settings import Settings
 from core.visitors import LOCAL
 
-SET_KEYS = "Set PARLEY_API_KEYS to open /v1 to holders of a key."
+SET_KEYS = "Set PARLEY_API_KEYS to open the API to holders of a key."
 
 
 def api_state(settings: Settings) -> tuple[bool, str]:
@@ -69,10 +69,10 @@ def _refuse_foreign(headers: dict[bytes, bytes], scheme: str) -> None:
     """
     host = headers.get(b"host", b"").decode("latin-1").lower()
     if not is_loopback(host_of(host)):
-        raise PermissionDenied("Without a key, /v1 answers at 127.0.0.1 and localhost only.", SET_KEYS)
+        raise PermissionDenied("Without a key, the API answers at 127.0.0.1 and localhost only.", SET_KEYS)
     if any(name in headers for name in (b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip", b"forwarded")):
-        raise PermissionDenied("Without a key, /v1 does not answer through a proxy.", SET_KEYS)
+        raise PermissionDenied("Without a key, the API does not answer through a proxy.", SET_KEYS)
     origin = headers.get(b"origin")
     foreign = origin is not None and origin.decode("latin-1").lower() != f"{scheme}://{host}"
     if foreign or headers.get(b"sec-fetch-site", b"none").lower() not in (b"none", b"same-origin"):
-        raise PermissionDenied("Without a key, /v1 does not answer web pages of other sites.", SET_KEYS)
+        raise PermissionDenied("Without a key, the API does not answer web pages of other sites.", SET_KEYS)

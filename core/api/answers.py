@@ -51,7 +51,17 @@ def completion(reply: Reply, asked: Asked) -> dict[str, Any]:
         "choices": [choice],
         "usage": usage_json(done.usage),
         "parley": parley_json(done, reply.notices, asked),
+        **prompt_json(asked),
     }
+
+
+def prompt_json(asked: Asked) -> dict[str, Any]:
+    """Which prompt was asked with, where one was: {"prompt": {name, version, hash}}."""
+    request = asked.request
+    if request.prompt_name is None:
+        return {}
+    version = {"name": request.prompt_name, "version": request.prompt_version, "hash": request.prompt_hash}
+    return {"prompt": version}
 
 
 def usage_json(usage: Usage) -> dict[str, Any]:

@@ -39,6 +39,11 @@ class Draft:
     role: Role
     parts: tuple[str | File, ...]
 
+    @property
+    def text(self) -> str:
+        """What is written in it, without the files."""
+        return "\n\n".join(part for part in self.parts if isinstance(part, str))
+
     def message(self, prepare: Prepare) -> Message:
         """Attach what the model takes as it is and read out the rest. BadField if it can be neither."""
         texts: list[str] = []
@@ -59,10 +64,12 @@ class Draft:
         return Message(self.role, "\n\n".join(texts), tuple(attachments))
 
 
-def read_messages(body: Fields) -> list[Message | Draft]:
-    """The messages in their order; those with files as drafts."""
+def read_messages(body: Fields, *, needed: bool = True) -> list[Message | Draft]:
+    """The messages in their order; those with files as drafts. Not `needed`: there may be none at all."""
+    if not needed and body.any("messages") is None:
+        return []
     messages = [message for item in body.objects("messages", MOST_MESSAGES) if (message := _message(item)) is not None]
-    if not any(message.role != "system" for message in messages):
+    if needed and not any(message.role != "system" for message in messages):
         raise body.error("messages", "must hold at least one message of a user.")
     return messages
 

@@ -85,6 +85,15 @@ class Fields:
             raise self.wrong(name, "an object", value)
         return Fields(value, f"{self.prefix}{name}.")
 
+    def mapping(self, name: str) -> Mapping[str, Any]:
+        """An object with names of the sender's own choice; empty where there is none."""
+        value = self._values.get(name)
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            raise self.wrong(name, "an object", value)
+        return value
+
     def objects(self, name: str, most: int) -> list[Fields]:
         value = self._values.get(name)
         if not isinstance(value, list):
@@ -97,6 +106,12 @@ class Fields:
                 raise self.wrong(f"{name}[{number}]", "an object", item)
             found.append(Fields(item, f"{self.prefix}{name}[{number}]."))
         return found
+
+    def only(self, *names: str) -> None:
+        """BadField for any other field that stands there."""
+        for name in self._values:
+            if name not in names:
+                raise self.error(name[:100], "is not a field of this request.", f"There are {', '.join(names)}.")
 
     def required(self, name: str) -> str:
         value = self.text(name)

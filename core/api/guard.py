@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from core.hosts import host_of, is_loopback
 from core.settings import Settings
+from core.visitors import for_programs
 
 READING = ("GET", "HEAD", "OPTIONS")
 REFUSED = (
@@ -37,8 +38,8 @@ class Guard:
 def _foreign(scope: Scope) -> bool:
     headers: dict[bytes, bytes] = dict(scope["headers"])
     host = headers.get(b"host", b"").decode("latin-1").lower()
-    if scope["path"].startswith(("/v1", "/healthz", "/readyz")):
-        return False  # /v1 has rules of its own, the others say nothing that a stranger could use
+    if for_programs(scope["path"]):
+        return False  # the API has rules of its own, the others say nothing that a stranger could use
     if not is_loopback(host_of(host)):
         return True
     origin = headers.get(b"origin")

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Any, Protocol
 
-import structlog
 from starlette.types import Receive, Scope, Send
 
-from core.api.access import Access
 from core.api.answers import completion
+from core.api.endpoint import Endpoint, only
+from core.api.prompt_models import PREFIX, PromptModels
 from core.api.schemas import Asked, Reader
-from core.api.streaming import error_frame, stream_answer
-from core.api.wire import ClientGone, MethodNotAllowed, read_body, send_error, send_json, until_gone
+from core.api.streaming import stream_answer
+from core.api.wire import read_body, send_json, until_gone
 from core.catalog import Catalog
-from core.errors import Interrupted, ModelNotFound, NotFound, ParleyError, ProviderUnavailable
+from core.errors import ModelNotFound, NotFound
 from core.gateway import Gateway
 from core.models import Abilities, ModelInfo
+from core.prompts.registry import Registry
+from core.prompts.templates import Templates
+from core.prompts.version import Version
 from core.settings import Settings
-
-LAST_WORDS = 0.2  # seconds that a client may take to read why its answer breaks off
-
-log = structlog.get_logger()
 
 
 class Needs(Protocol):
@@ -34,57 +32,33 @@ class Needs(Protocol):
     def catalog(self) -> Catalog: ...
     @property
     def gateway(self) -> Gateway: ...
+    @property
+    def registry(self) -> Registry: ...
+    @property
+    def templates(self) -> Templates: ...
 
 
-class V1:
+class V1(Endpoint):
     """The ASGI application for everything below /v1."""
 
     def __init__(self, services: Needs) -> None:
+        super().__init__(services.settings)
         self._gateway = services.gateway
         self._catalog = services.catalog
-        self._access = Access(services.settings)
-        self._reader = Reader(services.catalog, services.settings)
+        self._prompts = PromptModels(services.registry, services.templates)
+        self._reader = Reader(services.catalog, services.settings, self._prompts)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begun = open_ended = False
-
-        async def watched(message: Any) -> None:
-            nonlocal begun, open_ended
-            begun, open_ended = True, message.get("more_body", False)
-            await send(message)
-
-        try:
-            await self._route(scope, receive, watched)
-        except ClientGone:
-            return
-        except asyncio.CancelledError:  # the server is stopping; let on, it would print a stack trace
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LAST_WORDS):
-                    if open_ended:
-                        last = error_frame(Interrupted("Parley was stopped during the answer."))
-                        await send({"type": "http.response.body", "body": last, "more_body": False})
-                    elif not begun:
-                        await send_error(send, ProviderUnavailable("Parley is being stopped."))
-        except Exception as error:
-            told = error if isinstance(error, ParleyError) else ParleyError("Something went wrong inside Parley.")
-            if told is not error:
-                log.exception("api.failed", path=scope["path"], error=type(error).__name__)
-            if begun:
-                raise  # too late for a status: the server cuts the connection
-            await send_error(send, told)
-
-    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
-        visitor = self._access.check(scope)
+    async def respond(self, scope: Scope, receive: Receive, send: Send, visitor: str) -> None:
         path: str = scope["path_params"]["path"]
         if path == "chat/completions":
-            _only(scope, "POST")
+            only(scope, "POST")
             raw = await read_body(scope, receive, self._reader.largest_body)
             await until_gone(self._chat(raw, visitor, send), receive)
         elif path == "models":
-            _only(scope, "GET")
-            await send_json(send, {"object": "list", "data": [_model(model) for model in await self._models()]})
+            only(scope, "GET")
+            await send_json(send, {"object": "list", "data": await self._list()})
         elif path.startswith("models/"):
-            _only(scope, "GET")
+            only(scope, "GET")
             await self._one_model(path.removeprefix("models/"), send)
         else:
             raise NotFound(f"There is no /v1/{path[:100]} here.", "There are /v1/models and /v1/chat/completions.")
@@ -96,22 +70,25 @@ class V1:
         else:
             await send_json(send, completion(await self._gateway.complete(asked.request), asked))
 
-    async def _models(self) -> list[ModelInfo]:
-        """The models that the server's own keys can use now."""
+    async def _list(self) -> list[dict[str, Any]]:
+        """The models that can be used now, and after them the prompts in production that such a model answers."""
+        models = await self._models()
+        live = await asyncio.to_thread(self._prompts.live, models)
+        return [*map(_model, models.values()), *(_prompt(*one) for one in live)]
+
+    async def _models(self) -> dict[str, ModelInfo]:
+        """The models that the server's own keys can use now, by name."""
         shelves = await self._catalog.list({})
-        return [model for shelf in shelves if shelf.status.state == "ready" for model in shelf.models]
+        return {model.id: model for shelf in shelves if shelf.status.state == "ready" for model in shelf.models}
 
     async def _one_model(self, name: str, send: Send) -> None:
-        for model in await self._models():
-            if model.id == name:
-                await send_json(send, _model(model))
-                return
-        raise ModelNotFound(f"There is no model called {name[:100]!r}.", "GET /v1/models lists them.")
-
-
-def _only(scope: Scope, method: str) -> None:
-    if scope["method"] != method:
-        raise MethodNotAllowed(scope["method"], method)
+        models = await self._models()
+        if name.startswith(PREFIX):
+            await send_json(send, _prompt(*await asyncio.to_thread(self._prompts.one, name, models)))
+        elif name in models:
+            await send_json(send, _model(models[name]))
+        else:
+            raise ModelNotFound(f"There is no model called {name[:100]!r}.", "GET /v1/models lists them.")
 
 
 def _model(model: ModelInfo) -> dict[str, Any]:
@@ -127,4 +104,17 @@ def _model(model: ModelInfo) -> dict[str, Any]:
         "abilities": abilities,
         "retires": None if model.retires is None else model.retires.isoformat(),
         "note": model.note,
+    }
+
+
+def _prompt(name: str, version: Version, model: ModelInfo) -> dict[str, Any]:
+    """A prompt as a model: what it can do is what its own model can."""
+    return {
+        **_model(model),
+        "id": name,
+        "created": int(version.time.timestamp()),
+        "owned_by": "prompt",
+        "label": version.name,
+        "note": version.description,
+        "prompt": {"name": version.name, "version": version.number, "hash": version.hash},
     }

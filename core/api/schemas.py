@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, get_args
 
@@ -10,12 +11,14 @@ import orjson
 
 from core.api.content import Draft, read_messages
 from core.api.fields import Fields
+from core.api.prompt_models import PREFIX, PromptModels, Resolved
 from core.api.wire import BadField
 from core.attachments import ExtractedText, prepare
 from core.catalog import Catalog
 from core.errors import BadRequest, ModelNotFound
 from core.messages import Attachment, ChatRequest, Effort, Message, Parameters
 from core.models import Abilities
+from core.prompts.run import request_for
 from core.settings import Settings
 
 EFFORTS: tuple[str, ...] = get_args(Effort)
@@ -45,14 +48,15 @@ class Asked:
 class Reader:
     """Turns bodies into requests. Raises BadField, BadRequest and ModelNotFound."""
 
-    def __init__(self, catalog: Catalog, settings: Settings) -> None:
+    def __init__(self, catalog: Catalog, settings: Settings, prompts: PromptModels) -> None:
         self._catalog = catalog
+        self._prompts = prompts
         self._listed = False
         self._largest_file: int = settings["PARLEY_MAX_UPLOAD_MB"] * 1024 * 1024
-        self.largest_body = self._largest_file * 3 // 2 + 4 * 1024 * 1024  # base64 takes a third more
+        self.largest_body = largest_body(settings)
 
     async def read(self, raw: bytes, visitor: str) -> Asked:
-        body = _parsed(raw)
+        body = parsed(raw)
         model = body.required("model")
         if "/" not in model:
             raise ModelNotFound(
@@ -60,24 +64,35 @@ class Reader:
             )
         _refuse_unsupported(body)
         fallbacks = body.texts("fallbacks", MOST_FALLBACKS)
-        found = read_messages(body)
+        if any(name.startswith(PREFIX) for name in fallbacks):
+            raise body.error("fallbacks", "can only hold models, not prompts.")
+        prompt: Resolved | None = None
+        if model.startswith(PREFIX):
+            found = read_messages(body, needed=False)
+            prompt = await self._prompts.resolve(model, body, _question(found))
+            if not prompt.asks and all(message.role == "system" for message in found):
+                raise body.error("messages", "must hold a question, because the prompt asks none itself.")
+            model = prompt.model
+        else:
+            found = read_messages(body)
+            if body.given("variables"):
+                raise body.error("variables", "belong to a prompt: ask for the model prompt/<name>.")
         files = any(isinstance(message, Draft) for message in found)
-        if not self._listed and (files or body.given(*DEPENDENT)):
+        if not self._listed and (files or prompt or body.given(*DEPENDENT)):
             self._listed = True  # once: a model that is known from the table only may be able to do more
             await self._catalog.list({})
         messages = await self._messages(found, model) if files else cast(tuple[Message, ...], tuple(found))
         parameters, ignored = _parameters(body, self._catalog.info(model).abilities)
+        request = ChatRequest(model, messages, parameters, feature="api", visitor=visitor)
+        if prompt is not None:
+            request = _with_prompt(request, prompt, body)
         for name in (model, *fallbacks):
-            self._refuse_impossible(name, parameters)
-        request = ChatRequest(
-            model=model,
-            messages=messages,
-            parameters=parameters,
+            self._refuse_impossible(name, request.parameters, prompt)
+        request = replace(
+            request,
             stream=body.flag("stream") or False,
             fallbacks=fallbacks,
             cache=body.flag("cache") or False,
-            feature="api",
-            visitor=visitor,
         )
         options = body.object("stream_options")
         usage = options is not None and bool(options.flag("include_usage"))
@@ -94,9 +109,16 @@ class Reader:
 
         return await asyncio.to_thread(prepared)
 
-    def _refuse_impossible(self, model: str, parameters: Parameters) -> None:
+    def _refuse_impossible(self, model: str, parameters: Parameters, prompt: Resolved | None) -> None:
         """What changes the form of the answer is refused; a fallback must be able to keep the form, too."""
         abilities = self._catalog.info(model).abilities
+        own = None if prompt is None else prompt.version.content.answer_schema
+        if own is not None and parameters.response_schema == own and not abilities.json_schema:
+            raise BadField(
+                "model",
+                f"The answer to this prompt must fit a JSON schema, and {model} cannot be held to one.",
+                'Send response_format {"type": "text"} to do without it, or choose another model.',
+            )
         if (parameters.response_schema is not None or parameters.json_object) and not abilities.json_schema:
             raise BadField("response_format", f"{model} cannot be held to a response_format.", _OTHER)
         if parameters.logprobs is not None and not abilities.logprobs:
@@ -108,7 +130,14 @@ class Reader:
 _OTHER = "Leave it out, or choose a model that can: GET /v1/models shows the abilities of each."
 
 
-def _parsed(raw: bytes) -> Fields:
+def largest_body(settings: Settings) -> int:
+    """Bytes that the body of a request may have: base64 takes a third more than the file, and there are texts."""
+    largest_file: int = settings["PARLEY_MAX_UPLOAD_MB"] * 1024 * 1024
+    return largest_file * 3 // 2 + 4 * 1024 * 1024
+
+
+def parsed(raw: bytes) -> Fields:
+    """The body, a JSON object. BadRequest if it is none."""
     try:
         body: Any = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -116,6 +145,25 @@ def _parsed(raw: bytes) -> Fields:
     if not isinstance(body, dict):
         raise BadRequest("The body must be a JSON object.", "")
     return Fields(body)
+
+
+def _question(found: Sequence[Message | Draft]) -> str | None:
+    """What the request itself asks: its last message of a user."""
+    return next((message.text for message in reversed(found) if message.role == "user"), None)
+
+
+def _with_prompt(request: ChatRequest, prompt: Resolved, body: Fields) -> ChatRequest:
+    """The prompt's messages before the request's, and its parameters where the request has none of its own."""
+    own, visitor = request.parameters, request.visitor
+    led = request_for(
+        prompt.version, prompt.rendered, model=request.model, visitor=visitor, keys={}, feature="api", parameters=own
+    )
+    parameters = led.parameters
+    if body.given("response_format"):  # also one that wants plain text
+        parameters = replace(parameters, response_schema=own.response_schema)
+    if body.given("reasoning_effort"):
+        parameters = replace(parameters, effort=own.effort, thinking=own.thinking)
+    return replace(led, messages=led.messages + request.messages, parameters=parameters)
 
 
 def _refuse_unsupported(body: Fields) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from starlette.types import Send
 
-from core.api.answers import FINISH, logprobs_json, new_id, parley_json, usage_json
+from core.api.answers import FINISH, logprobs_json, new_id, parley_json, prompt_json, usage_json
 from core.api.schemas import Asked
 from core.api.wire import dumps, error_body
 from core.errors import Interrupted, ParleyError
@@ -113,6 +113,7 @@ class _Frames:
             self._name(done.model)
         choice = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": FINISH[done.stop_reason]}
         last: dict[str, Any] = {"choices": [choice], "parley": parley_json(done, self._notices, self._asked)}
+        last |= prompt_json(self._asked)
         if self._asked.include_usage:
             last["usage"] = None
         self._frame(last)

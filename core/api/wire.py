@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from collections.abc import Coroutine
 from typing import Any
@@ -63,8 +64,8 @@ def dumps(value: Any) -> bytes:
     """JSON. Half a surrogate pair, which UTF-8 cannot hold, becomes a question mark."""
     try:
         return orjson.dumps(value)
-    except TypeError:
-        return orjson.dumps(_clean(value))
+    except TypeError:  # that, or a whole number of more than 64 bits
+        return json.dumps(_clean(value), ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _clean(value: Any) -> Any:
@@ -101,7 +102,13 @@ async def send_json(
     send: Send, value: Any, status: int = 200, headers: list[tuple[bytes, bytes]] | None = None
 ) -> None:
     """Answer with JSON in one piece."""
-    body = dumps(value)
+    await send_body(send, dumps(value), status, headers)
+
+
+async def send_body(
+    send: Send, body: bytes, status: int = 200, headers: list[tuple[bytes, bytes]] | None = None
+) -> None:
+    """Answer with what is JSON already."""
     own = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": own + (headers or [])})
     await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -1,6 +1,7 @@
 """Conversations: trees of turns that belong to a visitor, kept in SQL and found by words and by meaning."""
 
 from core.conversations.book import Conversations
+from core.conversations.choice import PromptChoice
 from core.conversations.records import Conversation, File, Hit, Meter, Pane, Turn, Whole
 from core.store.words import MARK_BEGIN, MARK_END
 
@@ -13,6 +14,7 @@ __all__ = [
     "Hit",
     "Meter",
     "Pane",
+    "PromptChoice",
     "Turn",
     "Whole",
 ]

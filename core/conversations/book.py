@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from core.conversations import archive, clean, records, rows
+from core.conversations.choice import PromptChoice, checked
 from core.conversations.files import Files
 from core.conversations.index import COLLECTION, Finished
 from core.conversations.records import Conversation, File, Hit, Meter, Turn, Whole
@@ -23,7 +24,6 @@ from core.store.vectors import Vectors
 Listed = list[Conversation]  # inside the class, `list` is a method
 Turns = list[Turn]
 Hits = list[Hit]
-FIELDS = frozenset({"title", "system", "model", "parameters", "leaf", "panes"})
 DIED = "Broken off because the server stopped. Continue the answer to go on."
 
 
@@ -43,12 +43,20 @@ class Conversations:
         vectors.attach(COLLECTION, Finished(database))
 
     def create(
-        self, visitor: str, *, title: str = "", system: str = "", model: str = "", parameters: Parameters | None = None
+        self,
+        visitor: str,
+        *,
+        title: str = "",
+        system: str = "",
+        model: str = "",
+        parameters: Parameters | None = None,
+        prompt: PromptChoice | None = None,
     ) -> Conversation:
         """A new, empty conversation."""
         now, chosen = rows.now(), parameters or Parameters()
         title, system, model = clean.title(title), clean.clean(system), clean.one_line(model)
-        fresh = Conversation(rows.new_id(), title, system, model, chosen, None, (), now, now)
+        led = None if prompt is None else checked(prompt)
+        fresh = Conversation(rows.new_id(), title, system, model, chosen, None, (), now, now, led)
         self._database.write(lambda connection: rows.insert_conversation(connection, visitor, fresh))
         return fresh
 
@@ -64,19 +72,12 @@ class Conversations:
             return [records.conversation_of(row) for row in connection.execute(wanted)]
 
     def update(self, visitor: str, id: str, **changes: Any) -> Conversation:
-        """Change some of title, system, model, parameters, leaf and panes. Does not move it to the top of the list."""
-        if unknown := changes.keys() - FIELDS:
-            raise BadRequest(f"A conversation has no {sorted(unknown)[0]}.")
-        values = dict(changes)
-        for name, tidy in (("title", clean.title), ("system", clean.clean), ("model", clean.one_line)):
-            if name in values:
-                values[name] = tidy(values[name])
-        if "parameters" in values:
-            values["parameters"] = records.parameters_to_json(values["parameters"])
-        leaves = [values["leaf"]] if "leaf" in values else []
-        if "panes" in values:
-            leaves += [pane.leaf for pane in values["panes"]]
-            values["panes"] = records.panes_to_json(values["panes"])
+        """Change some of title, system, model, parameters, prompt, leaf and panes. It does not rise in the list.
+
+        `prompt=None` takes the prompt away.
+        """
+        values = rows.conversation_values(changes)
+        leaves = [changes.get("leaf"), *(pane.leaf for pane in changes.get("panes", ()))]
 
         def work(connection: Connection) -> Conversation:
             rows.owned(connection, visitor, id)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
+from core.conversations.choice import PromptChoice, choice_of
 from core.messages import Parameters, Usage
 
 Role = Literal["user", "assistant"]
@@ -39,6 +40,7 @@ class Conversation:
     panes: tuple[Pane, ...]
     created: datetime.datetime
     updated: datetime.datetime  # when the newest turn was added
+    prompt: PromptChoice | None = None  # its messages go before all turns, at every answer anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class Meter:
     duration: float  # seconds
     stop_reason: str
     detail: str | None = None
+    prompt: str | None = None  # the version of a prompt that it was made with: name@3
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +165,7 @@ def conversation_of(row: Any) -> Conversation:
         panes,
         row.created,
         row.updated,
+        choice_of(row.prompt),
     )
 
 

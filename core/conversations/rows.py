@@ -5,16 +5,27 @@ from __future__ import annotations
 import datetime
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select
 
-from core.conversations import clean, records
+from core.conversations import choice, clean, records
 from core.conversations.records import Conversation, File, Turn
 from core.conversations.tree import Tree
+from core.errors import BadRequest
 from core.store.tables import conversations, files, messages
 
+# The fields of a conversation that change, and what makes each fit for its column.
+CHANGEABLE: Mapping[str, Callable[[Any], Any]] = {
+    "title": clean.title,
+    "system": clean.clean,
+    "model": clean.one_line,
+    "parameters": records.parameters_to_json,
+    "leaf": lambda leaf: leaf,
+    "panes": records.panes_to_json,
+    "prompt": lambda prompt: None if prompt is None else choice.choice_to_json(choice.checked(prompt)),
+}
 AT_ONCE = 500  # ids in one statement
 
 
@@ -95,8 +106,16 @@ def insert_conversation(connection: Connection, visitor: str, conversation: Conv
             panes=records.panes_to_json(conversation.panes),
             created=conversation.created,
             updated=conversation.updated,
+            prompt=choice.choice_to_json(conversation.prompt),
         )
     )
+
+
+def conversation_values(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Some fields of a Conversation as their columns take them, cleaned. BadRequest if there is no such field."""
+    if unknown := changes.keys() - CHANGEABLE.keys():
+        raise BadRequest(f"A conversation has no {sorted(unknown)[0]}.")
+    return {name: CHANGEABLE[name](value) for name, value in changes.items()}
 
 
 def insert_file(connection: Connection, id: str, file: File, data: bytes) -> None:

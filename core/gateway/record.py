@@ -94,6 +94,7 @@ class _Entry:
             prompt_name=request.prompt_name,
             prompt_version=request.prompt_version,
             prompt_hash=request.prompt_hash,
+            prompt_parts=request.prompt_parts,
             attempt=call.attempt,
             key_source="visitor" if call.own_key else "server" if call.provider.takes_key else "none",
         )
@@ -142,6 +143,7 @@ class _Entry:
             first_token=outcome.first_token,
             duration=outcome.duration or 0.0,
             cache_hit=event.cache_hit,
+            prompt=self._call.request.prompt,
         )
         return done, notice
 

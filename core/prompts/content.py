@@ -24,6 +24,7 @@ from core.messages import Effort, Message, Parameters
 
 LARGEST = 2_000_000  # bytes of one version's file
 MOST_TAGS = 20
+_UNKEPT = re.compile("[\x00\ud800-\udfff]")  # characters that no file holds
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Words that mean something else inside of a template.
 RESERVED = frozenset(
@@ -44,7 +45,7 @@ class Strict(BaseModel):
 
 def _clean(text: str) -> str:
     """One kind of line end, so that the same text has the same hash everywhere."""
-    if "\x00" in text or any("\ud800" <= c <= "\udfff" for c in text):
+    if _UNKEPT.search(text):
         raise ValueError("holds a character that no file can hold")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 

@@ -90,12 +90,19 @@ class Read:
     intact: bool
 
 
-def from_text(text: str, name: str, number: int) -> Read:
-    """Raises BadRequest with line and field."""
-    where = f"{name}/v{number}.yaml"
+def from_text(text: str, name: str, number: int, where: str = "") -> Read:
+    """Raises BadRequest with line and field; `where` is what it calls the text, without it the file's place."""
+    where = where or f"{name}/v{number}.yaml"
     if len(text) > LARGEST:
         raise BadRequest(f"{where} is larger than {LARGEST // 1_000_000} MB.", "Shorten it.")
     values = yamltext.load(text, where)
+    version = from_values(values, name, number, where)
+    seal = values.pop("seal", None)
+    return Read(version, intact=values.get("hash") == version.hash and seal == digest(values))
+
+
+def from_values(values: dict[str, Any], name: str, number: int, where: str) -> Version:
+    """The version that the fields of a file describe. Raises BadRequest that names the field."""
     file = checked(PromptFile, values, where)
     try:
         time = (
@@ -105,7 +112,7 @@ def from_text(text: str, name: str, number: int) -> Read:
         )
     except ValueError:
         raise BadRequest(f"{where} cannot be read: time is no time.", "Write it as 2026-11-20T12:00:00Z.") from None
-    version = Version(
+    return Version(
         name,
         number,
         _content_of(file),
@@ -116,8 +123,6 @@ def from_text(text: str, name: str, number: int) -> Read:
         time if time.tzinfo else time.replace(tzinfo=datetime.UTC),
         file.parent,
     )
-    seal = values.pop("seal", None)
-    return Read(version, intact=file.hash == version.hash and seal == digest(values))
 
 
 def published_schema() -> dict[str, Any]:

@@ -72,6 +72,14 @@ for _tag, _pattern, _first in _CORE:
 
 def load(text: str, where: str) -> dict[str, Any]:
     """The mapping that the text holds: JSON values only. BadRequest names the line; `where` is the file."""
+    value = load_value(text, where)
+    if not isinstance(value, dict):
+        raise BadRequest(f"{where} holds no fields.", "It must begin with lines like `description: …`.")
+    return value
+
+
+def load_value(text: str, where: str) -> Any:
+    """Whatever the text holds: a mapping, a list or a single value. Otherwise as `load`."""
     try:
         _check(text)
         value = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
@@ -81,8 +89,6 @@ def load(text: str, where: str) -> dict[str, Any]:
         raise BadRequest(f"{where}{line} is not valid YAML: {error.problem or error.context}.", FIX) from None
     except (yaml.YAMLError, RecursionError, OverflowError):
         raise BadRequest(f"{where} is not valid YAML.", FIX) from None
-    if not isinstance(value, dict):
-        raise BadRequest(f"{where} holds no fields.", "It must begin with lines like `description: …`.")
     return value
 
 

@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 
 from core.errors import StorageError
 from core.settings import Settings
+from core.store.backup import keep_before_migration
 from core.store.engines import look_through, memory_name, postgresql_engine, sqlite_engine
 from core.store.failover import Engines, Failover, Held
 from core.store.faults import closed, damaged, explain, is_damage, is_unwritable
@@ -55,9 +56,10 @@ class Database:
     def open(cls, settings: Settings) -> Database:
         """Lock the data folder, check the database and bring its tables up to date.
 
-        Raises StorageError when another process has the folder, the file is damaged (nothing is overwritten), a newer
-        Parley made it, or PostgreSQL cannot be reached. A folder that cannot be written is not an error: `problem` says
-        so, and without PostgreSQL the database lives in memory.
+        A SQLite file is copied before (core.store.backup). Raises StorageError when another process has the folder, the
+        file is damaged (nothing is overwritten), a newer Parley made it, there is no room for the copy, or PostgreSQL
+        cannot be reached. A folder that cannot be written is not an error: `problem` says so, and without PostgreSQL
+        the database lives in memory.
         """
         lock: FolderLock | None = None
         problem: StorageError | None = None
@@ -204,6 +206,7 @@ def _engines(settings: Settings, problem: StorageError | None) -> tuple[Engines,
     path = settings.data_dir / FILE
     try:
         look_through(path)
+        keep_before_migration(path)
         return _ready(sqlite_engine, str(path), f"The database file {FILE}"), path
     except (sqlite3.Error, DBAPIError) as error:
         if is_damage(error):

@@ -74,6 +74,11 @@ def is_unwritable(error: BaseException) -> bool:
     return _code(error) in UNWRITABLE
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether the disk takes no more, or fails, which some say instead."""
+    return _code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+
+
 def reason(error: BaseException) -> str:
     """Why a disk took nothing, as the end of a sentence. For what `is_unwritable`, and for an OSError."""
     code = _code(error)

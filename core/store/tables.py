@@ -68,8 +68,11 @@ conversations = Table(
     Column("panes", JSON, nullable=False),  # comparison: [{"model": …, "leaf": …}, …], [] = an ordinary chat
     Column("created", Moment, nullable=False),
     Column("updated", Moment, nullable=False),
+    Column("prompt", JSON(none_as_null=True)),  # {"ref": "name@production", "values": {…}}, NULL = none
     Index("conversations_by_visitor", "visitor", "updated"),
 )
+
+RATED = text("rating <> 0")
 
 # A conversation is a tree of messages: `parent` is the id of the message before, NULL for a first one. There is no
 # foreign key on it, because SQLite limits how deep a delete may cascade; deleting the conversation deletes them all.
@@ -93,6 +96,7 @@ messages = Table(
     Column("created", Moment, nullable=False),
     Index("messages_by_conversation", "conversation", "number"),
     Index("messages_by_parent", "parent"),
+    Index("messages_rated", "rating", sqlite_where=RATED, postgresql_where=RATED),
     sqlite_autoincrement=True,  # a number is never used twice, also after a delete
 )
 # Beside it the migrations make the index of words, kept by the database itself. Use core.store.words.search_words.
@@ -114,11 +118,17 @@ files = Table(
 )
 
 RUNNING = text("status = 'running'")
+PROMPTED = text("prompt_name IS NOT NULL")
 
 
 def first_call(since: datetime.datetime) -> int:
     """The least id of a call that starts then or later. Ids rise with time, so `calls` needs no index by time."""
     return microseconds(since) // 1000 << 20
+
+
+def call_time(call: int) -> datetime.datetime:
+    """When the call of this id began, to the millisecond."""
+    return EPOCH + (call >> 20) * 1000 * MICROSECOND
 
 
 # One row for each attempt at a model call, written before it starts and completed after it (core.ledger). It has no
@@ -138,6 +148,7 @@ calls = Table(
     Column("prompt_name", String),
     Column("prompt_version", Integer),
     Column("prompt_hash", String),
+    Column("prompt_parts", JSON(none_as_null=True)),  # included prompts, [["shared/tone", 3], …], NULL = none
     Column("attempt", Integer, nullable=False),  # 0 = first try, 1 = first retry
     Column("key_source", String, nullable=False),  # server, visitor, none
     Column("status", String, nullable=False),  # running, ok, failed, cancelled, interrupted, lost
@@ -161,4 +172,11 @@ calls = Table(
     Index("calls_by_conversation", "conversation"),
     Index("calls_by_model", "model", "id"),
     Index("calls_running", "instance", sqlite_where=RUNNING, postgresql_where=RUNNING),
+    # With all that sums by prompt read, so that they need no rows: core.prompts.usage.
+    Index(
+        "calls_by_prompt",
+        *("prompt_name", "prompt_version", "visitor", "cost", "input", "output"),
+        sqlite_where=PROMPTED,
+        postgresql_where=PROMPTED,
+    ),
 )

@@ -83,8 +83,11 @@ class Vectors:
                 self._unsure.add(name)
         self._rouse()
 
-    def query(self, name: str, text: str, where: Mapping[str, str], limit: int) -> list[Match]:
-        """Texts whose meaning is near, nearest first; none below the embedder's floor. Empty while there is a problem.
+    def query(
+        self, name: str, text: str, where: Mapping[str, str], limit: int, floor: float | None = None
+    ) -> list[Match]:
+        """Texts whose meaning is near, nearest first; none below the floor (None: the embedder's). Empty while there
+        is a problem.
 
         The answer may hold what was deleted a moment ago: look each id up before it is shown.
         """
@@ -95,7 +98,7 @@ class Vectors:
         try:
             vector = self._embedder.embed([text])[0]
             near = collection.near(vector, where, limit * 4) if vector.any() else []
-            floor = self._embedder.floor
+            floor = self._embedder.floor if floor is None else floor
         except Exception as error:  # Chroma and its HTTP client raise whatever they like
             self._suspect = error
             self._rouse()

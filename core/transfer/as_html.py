@@ -14,6 +14,7 @@ import nh3
 from markdown_it import MarkdownIt
 
 from core.conversations import Conversation, Conversations, File, Turn
+from core.conversations.choice import choice_text
 from core.errors import NotFound
 from core.transfer.branches import branches, meter_line, parted
 
@@ -74,6 +75,9 @@ def _conversation(conversations: Conversations, visitor: str, conversation: Conv
         f"<article>\n<h1>{escape(conversation.title or 'Conversation')}</h1>",
         f'<p class="soft">{conversation.created:%Y-%m-%d %H:%M} UTC</p>',
     ]
+    if conversation.prompt is not None:
+        text = escape(choice_text(conversation.prompt))
+        parts.append(f'<p class="who">Prompt</p>\n<div class="system">{text}</div>')
     if conversation.system.strip():
         parts.append(f'<p class="who">System prompt</p>\n<div class="system">{escape(conversation.system)}</div>')
     common, rests = parted(branches(conversations, visitor, conversation))

@@ -1,7 +1,8 @@
 """The lossless format "parley-conversations": every branch, reasoning, meters, ratings, and files as base64.
 
     {"format": "parley-conversations", "version": 1, "exported": "2026-11-20T10:00:00+00:00", "conversations": [
-      {"id", "title", "system", "model", "parameters": {…}, "leaf", "panes": [{"model", "leaf"}], "created", "updated",
+      {"id", "title", "system", "model", "parameters": {…}, "prompt": {"ref", "values": {…}} or null,
+       "leaf", "panes": [{"model", "leaf"}], "created", "updated",
        "turns": [{"id", "parent", "role", "text", "thinking", "files": [ids], "model", "status", "error",
                   "meter": {…} or null, "rating", "created"}],       parents before children
        "files": [{"id", "name", "media_type", "data"}]}]}
@@ -19,6 +20,7 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 from core.conversations import Conversation, Conversations, File, Meter, Pane, Turn, Whole
+from core.conversations.choice import PromptChoice, checked, choice_to_json
 from core.conversations.clean import file_name, one_line, title
 from core.conversations.records import RATINGS, ROLES, STATUSES, meter_to_json, parameters_to_json
 from core.errors import BadRequest
@@ -71,6 +73,7 @@ def _whole_to_json(whole: Whole) -> dict[str, Any]:
         "system": own.system,
         "model": own.model,
         "parameters": parameters_to_json(own.parameters),
+        "prompt": choice_to_json(own.prompt),
         "leaf": own.leaf,
         "panes": [{"model": pane.model, "leaf": pane.leaf} for pane in own.panes],
         "created": own.created.isoformat(),
@@ -132,6 +135,7 @@ def _whole(place: Place) -> Whole:
         ),
         place.field("created").moment(),
         place.field("updated").moment(),
+        _prompt(place.field("prompt")),
     )
     return Whole(conversation, tuple(turns.values()), {id: data for id, data in contents.items() if id in used})
 
@@ -181,6 +185,17 @@ def _file(place: Place) -> tuple[File, bytes]:
     return File(place.field("id").id(), file_name(place.field("name").text()), media_type, len(data)), data
 
 
+def _prompt(place: Place) -> PromptChoice | None:
+    if place.empty:
+        return None
+    ref, values = place.field("ref").text(), place.field("values")
+    choice = PromptChoice(ref, {} if values.empty else values.object())
+    try:
+        return checked(choice)
+    except BadRequest as error:
+        raise place.wrong(f"is no choice of a prompt: {error.what.rstrip('.')}") from None
+
+
 def _parameters(place: Place) -> Parameters:
     if place.empty:
         return Parameters()
@@ -208,7 +223,9 @@ def _meter(place: Place) -> Meter | None:
     at = place.field("usage")
     counts = ("input", "cached", "cache_write_5m", "cache_write_1h", "output", "reasoning")
     usage = {name: at.field(name).integer() for name in counts if not at.field(name).empty}
-    first, call, cost, detail = (place.field(name) for name in ("first_token", "call", "cost", "detail"))
+    first, call, cost, detail, prompt = (
+        place.field(name) for name in ("first_token", "call", "cost", "detail", "prompt")
+    )
     return Meter(
         None if call.empty else call.integer(0, 2**63 - 1),
         Usage(**usage, estimated=at.field("estimated").flag(False)),
@@ -217,4 +234,5 @@ def _meter(place: Place) -> Meter | None:
         place.field("duration").number(),
         one_line(place.field("stop_reason").text()),
         None if detail.empty else detail.text(),
+        None if prompt.empty else one_line(prompt.text())[:200],
     )

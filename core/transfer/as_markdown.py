@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.conversations import Conversation, Conversations, Turn
+from core.conversations.choice import choice_text
 from core.transfer.branches import branches, meter_line, parted
 
 
@@ -19,6 +20,8 @@ def export_markdown(conversations: Conversations, visitor: str, ids: Sequence[st
 
 def _conversation(conversation: Conversation, paths: list[list[Turn]]) -> str:
     blocks = [f"# {conversation.title or 'Conversation'}", f"*{conversation.created:%Y-%m-%d %H:%M} UTC*"]
+    if conversation.prompt is not None:
+        blocks += ["## Prompt", _quoted(choice_text(conversation.prompt))]
     if conversation.system.strip():
         blocks += ["## System prompt", _quoted(conversation.system)]
     common, rests = parted(paths)

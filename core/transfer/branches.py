@@ -22,9 +22,11 @@ def parted(paths: list[list[Turn]]) -> tuple[list[Turn], list[list[Turn]]]:
 
 
 def meter_line(turn: Turn) -> str:
-    """Who answered and what it took, on one line: "openai/gpt-6-luna · 12 in, 80 out · $0.0012 · 1.3 s"."""
+    """Who answered and what it took, on one line: "openai/gpt-6-luna · reply@3 · 12 in, 80 out · $0.0012 · 1.3 s"."""
     parts = [turn.model] if turn.model else []
     if turn.meter is not None:
+        if turn.meter.prompt:
+            parts.append(turn.meter.prompt)
         about = "~" if turn.meter.usage.estimated else ""
         parts.append(f"{about}{turn.meter.usage.input:,} in, {about}{turn.meter.usage.output:,} out")
         if turn.meter.cost is not None:

@@ -50,6 +50,22 @@ async def test_who_comes_in(
 
 
 @pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/v1/models", 200),
+        ("/api/v1/prompts/a", 200),
+        ("/healthz", 200),
+        ("/v1x", 403),
+        ("/api/x", 403),
+        ("/apiv1", 403),
+    ],
+)
+async def test_the_api_has_rules_of_its_own(settings: Callable[..., Settings], path: str, status: int) -> None:
+    async with _client(settings()) as client:
+        assert (await client.get(path, headers={"host": "evil.example"})).status_code == status
+
+
+@pytest.mark.parametrize(
     "setting", [{"PARLEY_SHARED": "on"}, {"PARLEY_ROOT_PATH": "/parley"}, {"PARLEY_HOST": "0.0.0.0"}]
 )
 async def test_names_are_the_operators_business_elsewhere(

@@ -15,6 +15,8 @@ import yaml
 
 import core
 from core import cli
+from core.prompts.exchange import formats
+from core.prompts.version import PromptFile
 from core.settings import SETTINGS, Setting
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,7 +102,7 @@ def test_every_command_and_option_has_a_help_text_and_every_command_is_in_the_re
         assert text, name
         assert all(action.help for action in parser._actions if action.option_strings), name
         if not any(isinstance(action, argparse._SubParsersAction) for action in parser._actions):
-            assert f"`{name}`" in README, name
+            assert re.search(rf"`{name}[ `]", README), name
         for action in parser._actions:
             for option in action.option_strings:
                 assert option in ("-h", "--help") or option in README, f"{name} {option}"
@@ -139,9 +141,25 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert project["version"] == core.__version__ == newest.group(1)
 
 
+def test_the_fields_formats_and_prompts_that_the_document_on_prompts_names() -> None:
+    text = (ROOT / "docs/prompts.md").read_text("utf-8")
+    sections = {part.partition("\n")[0]: part for part in text.split("\n## ")}
+
+    def named(section: str) -> set[str]:
+        return {name for row in re.findall(r"^\| (`.+?) \|", sections[section], re.M) for name in row.split("`")[1::2]}
+
+    assert named("Files") == set(PromptFile.model_json_schema()["properties"]) - {"format"}
+    assert named("Import and export") == {one.id for one in formats()}
+    for name in named("The prompts that ship"):
+        assert (ROOT / "prompts" / name / "v1.yaml").is_file(), name
+
+
 def test_links_lead_somewhere_and_the_picture_is_small() -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / target).exists(), target
+    for document in _other_documents():
+        for target in re.findall(r"\]\(([^)#:]+)\)", document):
+            assert (ROOT / "docs" / target).exists(), target
     assert (ROOT / "docs/chat.png").stat().st_size < 300_000
 
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from core.conversations import Conversation, Conversations, File, Meter, Pane, Turn, Whole
+from core.conversations import Conversation, Conversations, File, Meter, Pane, PromptChoice, Turn, Whole
 from core.conversations.clean import clean, one_line, title
 from core.errors import BadRequest, NotFound
 from core.messages import Parameters, Usage
@@ -282,7 +282,23 @@ USAGE = st.builds(Usage, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS, st.bool
 SECONDS = st.floats(0, 1e6)
 LINE = TEXT.map(one_line)
 METERS = st.builds(
-    Meter, st.none() | COUNTS, USAGE, st.none() | COUNTS, st.none() | SECONDS, SECONDS, LINE, st.none() | TEXT
+    Meter,
+    st.none() | COUNTS,
+    USAGE,
+    st.none() | COUNTS,
+    st.none() | SECONDS,
+    SECONDS,
+    LINE,
+    st.none() | TEXT,
+    st.none() | LINE,
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(-1e9, 1e9) | TEXT,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXT, inner, max_size=2),
+    max_leaves=4,
+)
+PROMPTS = st.builds(
+    PromptChoice, st.sampled_from(["a@1", "support/reply@production"]), st.dictionaries(TEXT, VALUES, max_size=3)
 )
 PARAMETERS = st.builds(
     Parameters,
@@ -339,6 +355,7 @@ def wholes(draw: st.DrawFn) -> Whole:
         draw(st.lists(st.builds(Pane, LINE, leaves), max_size=3).map(tuple)),
         draw(MOMENTS),
         draw(MOMENTS),
+        draw(st.none() | PROMPTS),
     )
     return Whole(conversation, tuple(turns), contents)
 

@@ -1,0 +1,104 @@
+"""Prompts where a model is named: `prompt/<name>@<label or version>` runs that prompt with its own model.
+
+`prompt/<name>` alone is `@production` where that label is set, else `@latest`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from core.api.fields import Fields
+from core.api.wire import BadField
+from core.errors import BadRequest, ModelNotFound, NotFound, ParleyError
+from core.models import ModelInfo
+from core.prompts.names import Ref
+from core.prompts.registry import Registry
+from core.prompts.render import MissingVariables, Rendered
+from core.prompts.templates import Templates
+from core.prompts.version import Version
+
+PREFIX = "prompt/"
+LIVE = "production"
+
+
+def filled_in(templates: Templates, version: Version, values: Mapping[str, Any], question: str | None) -> Rendered:
+    """The version with these values. BadField names all variables that are missing."""
+    try:
+        return templates.render(version, values, question=question)
+    except MissingVariables as error:
+        raise BadField("variables", error.what, error.fix) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The version that was asked for, with the request's variables put in."""
+
+    version: Version
+    rendered: Rendered
+
+    @property
+    def model(self) -> str:
+        return self.version.content.model
+
+    @property
+    def asks(self) -> bool:
+        """Whether the prompt itself holds a question; examples are none."""
+        return any(message.role == "user" for message in self.version.content.messages)
+
+
+class PromptModels:
+    """Finds prompts by the names of models."""
+
+    def __init__(self, registry: Registry, templates: Templates) -> None:
+        self._registry = registry
+        self._templates = templates
+
+    async def resolve(self, model: str, body: Fields, question: str | None) -> Resolved:
+        """Raises ModelNotFound, or BadRequest for what cannot be run as it stands."""
+        values = body.mapping("variables")
+        return await asyncio.to_thread(self._resolve, model, values, question)
+
+    def _resolve(self, model: str, values: Mapping[str, Any], question: str | None) -> Resolved:
+        version = self._version(model)
+        if not version.content.model:
+            raise BadField(
+                "model",
+                f"The prompt {version.ref} has no model.",
+                "Save a version of it that names one, or ask a model yourself with what "
+                f"POST /api/v1/prompts/{version.name}/render gives.",
+            )
+        return Resolved(version, filled_in(self._templates, version, values, question))
+
+    def _version(self, model: str) -> Version:
+        try:
+            ref = Ref.parse(model.removeprefix(PREFIX))
+            if "@" not in model and LIVE in self._registry.labels(ref.name):
+                ref = Ref(ref.name, None, LIVE)
+            return self._registry.version(ref)
+        except NotFound as error:
+            raise ModelNotFound(error.what, error.fix) from None
+        except BadRequest as error:
+            raise BadField("model", error.what, error.fix) from None
+
+    def one(self, model: str, usable: Mapping[str, ModelInfo]) -> tuple[str, Version, ModelInfo]:
+        """What there is to say of one such model. Raises ModelNotFound, also if its own model cannot be used."""
+        version = self._version(model)
+        info = usable.get(version.content.model)
+        if info is None:
+            raise ModelNotFound(
+                f"The model of {version.ref} cannot be used now.", "GET /v1/models lists those that can."
+            )
+        return model, version, info
+
+    def live(self, usable: Mapping[str, ModelInfo]) -> list[tuple[str, Version, ModelInfo]]:
+        """Every prompt in production whose model is among the usable ones, by name."""
+        found = []
+        for entry in self._registry.list(label=LIVE):
+            try:
+                found.append(self.one(f"{PREFIX}{entry.name}@{LIVE}", usable))
+            except ParleyError:
+                continue
+        return found

@@ -1,0 +1,184 @@
+"""`prompts import` and `prompts export`: the registry and the files of others."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from core.errors import BadRequest
+from core.prompts import exchange, files
+from core.prompts.desk import STDIN, Desk, Output, read_input
+from core.prompts.exchange import Draft, Exported, File, Imported, Loss, Plan
+from core.prompts.names import Ref
+from core.prompts.registry import Registry
+from core.prompts.showing import counted
+from core.prompts.version import SCHEMA_FILE, Version
+
+WHOLE = ("json", "yaml")  # formats that hold all versions, labels and includes
+LARGEST = 20_000_000  # bytes of a file
+SHOWN = 20  # versions that are named one by one
+
+
+def bring_in(desk: Desk, arguments: argparse.Namespace) -> Output:
+    """All files are read before the first byte is written."""
+    plans = [
+        exchange.read(data, name, arguments.format or None)
+        for given in arguments.file
+        for name, data in _inputs(given, arguments.format)
+    ]
+    plan = _together(plans)
+    if arguments.dry_run:
+        with tempfile.TemporaryDirectory() as folder:  # what would happen is tried on a copy
+            root = Path(folder) / "prompts"
+            shutil.copytree(desk.registry.root, root, symlinks=True)
+            copy = Registry(root, Path(folder), tuple(desk.registry.protected))
+            try:
+                done = exchange.apply(copy, plan, by=desk.by, labels=arguments.labels)
+            finally:
+                copy.close()
+    else:
+        done = exchange.apply(desk.registry, plan, by=desk.by, labels=arguments.labels)
+    data = {
+        "dry_run": arguments.dry_run,
+        "format": plan.format,
+        "saved": [_plain(version) for version in done.versions],
+        "unchanged": [_plain(version) for version in done.unchanged],
+        "labels": [{"name": name, "label": label, "to": to} for name, label, to in done.labels_moved],
+        "losses": [asdict(loss) for loss in plan.losses],
+    }
+    text = "".join(f"{line}\n" for line in _told(done, plan, arguments.dry_run))
+    return Output(text, data, notes=_losses(plan.losses))
+
+
+def bring_out(desk: Desk, arguments: argparse.Namespace) -> Output:
+    """A single file may go to standard output; what the format cannot hold is told on standard error."""
+    out = Path(arguments.out).expanduser()
+    names = arguments.prompt or [entry.name for entry in desk.registry.list() if entry.numbers]
+    format_id = arguments.format or _format_of(arguments.out)
+    entries = [_exported(desk.registry, name) for name in names]
+    includes = None if format_id in WHOLE else desk.registry.version
+    packed = exchange.export(entries, format_id, includes=includes)
+    losses = [asdict(loss) for loss in packed.losses]
+    if arguments.out == STDIN:
+        if len(packed.files) > 1 and not arguments.json:
+            raise BadRequest(f"These are {len(packed.files)} files.", "Name a folder for them with --out.")
+        written = [{"name": file.name, "text": file.data.decode()} for file in packed.files]
+        text = packed.files[0].data.decode()
+        return Output(text, {"format": format_id, "files": written, "losses": losses}, notes=_losses(packed.losses))
+    if out.resolve().is_relative_to(desk.registry.root.resolve()):
+        raise BadRequest("That is inside of the registry itself.", "Choose a folder elsewhere.")
+    paths = _write(
+        out, packed.files, folder=len(packed.files) > 1 or out.is_dir() or arguments.out.endswith(("/", "\\"))
+    )
+    data = {"format": format_id, "files": paths, "losses": losses}
+    return Output("".join(f"Wrote {path}.\n" for path in paths), data, notes=_losses(packed.losses))
+
+
+def _inputs(given: str, format_id: str) -> Iterator[tuple[str, bytes]]:
+    """Names and bytes: of one file, or of all in a folder that look like prompts.
+
+    A prompt is called like its file; in a folder, like its place in that folder.
+    """
+    path = Path(given).expanduser()
+    if given == STDIN or not path.is_dir():
+        near = ("stdin",) if given == STDIN else path.absolute().parts[-2:]
+        yield "/" + "/".join(part.strip("/\\") for part in near), read_input(given, LARGEST)
+        return
+    known = {end for one in exchange.formats() if format_id in ("", one.id) for end in one.extensions}
+    found = sorted(
+        file
+        for file in path.rglob("*")
+        if file.suffix.lower() in known
+        and file.name != SCHEMA_FILE
+        and not any(part.startswith(".") for part in file.relative_to(path).parts)
+        and not file.is_symlink()
+    )
+    if not found:
+        raise BadRequest(f"There are no prompts in {given}.", f"Files end with {', '.join(sorted(known))}.")
+    for file in found:
+        yield file.relative_to(path).as_posix(), read_input(str(file), LARGEST)
+
+
+def _together(plans: Sequence[Plan]) -> Plan:
+    """One plan, so that all of it or nothing is taken, and prompts may include others of another file."""
+    if len(plans) == 1:
+        return plans[0]
+    drafts: dict[str, list[Draft]] = {}
+    for plan in plans:
+        for draft in plan.drafts:
+            drafts.setdefault(draft.name, []).append(draft)
+    for name, own in drafts.items():
+        numbers = [draft.number for draft in own if draft.number is not None]
+        if len(set(numbers)) < len(numbers):
+            raise BadRequest(f"Several files hold the same version of {name}.", "Import them one after the other.")
+        if len(numbers) == len(own):
+            own.sort(key=lambda draft: draft.number or 0)
+    return Plan(
+        tuple(draft for own in drafts.values() for draft in own),
+        tuple(loss for plan in plans for loss in plan.losses),
+        ", ".join(sorted({plan.format for plan in plans})),
+        {name: moves for plan in plans for name, moves in plan.moves.items()},
+        f"{len(plans)} files",
+    )
+
+
+def _told(done: Imported, plan: Plan, dry: bool) -> Iterator[str]:
+    save, be = ("Would save", "would be") if dry else ("Saved", "is")
+    for saved in done.versions[:SHOWN]:
+        yield f"{save} {saved.ref}."
+    if len(done.versions) > SHOWN:
+        yield f"{save} {counted(len(done.versions) - SHOWN, 'version')} more."
+    if done.unchanged:
+        known = ", ".join(version.ref for version in done.unchanged[:SHOWN])
+        yield f"Here already: {known}{', …' if len(done.unchanged) > SHOWN else ''}."
+    for name, label, to in done.labels_moved[:SHOWN]:
+        yield f"{label} of {name} {be} v{to} now."
+    if len(done.labels_moved) > SHOWN:
+        yield f"And {counted(len(done.labels_moved) - SHOWN, 'label')} more."
+
+
+def _losses(losses: Iterable[Loss]) -> str:
+    return "".join(f"{f'{loss.place}: ' if loss.place else ''}{loss.field} {loss.why}.\n" for loss in losses)
+
+
+def _plain(version: Version) -> dict[str, Any]:
+    return {"name": version.name, "version": version.number, "hash": version.hash}
+
+
+def _format_of(out: str) -> str:
+    """The format that a file's name asks for; without one the whole registry's JSON."""
+    end = Path(out).suffix.lower()
+    return next((one.id for one in exchange.formats() if end in one.extensions), WHOLE[0])
+
+
+def _exported(registry: Registry, text: str) -> Exported:
+    """`name` with all its versions, labels and history; `name@3` with that version alone."""
+    ref = Ref.parse(text)
+    if "@" not in text:
+        entry = registry.entry(ref.name)
+        versions = registry.versions(ref.name)
+        if not versions:
+            raise BadRequest(f"{ref.name} has no version that can be used.", "Look at `prompts verify`.")
+        return Exported(tuple(versions), dict(entry.labels), tuple(registry.history(ref.name)))
+    version = registry.version(ref)
+    labels = registry.labels(ref.name)
+    return Exported((version,), {label: to for label, to in labels.items() if to == version.number})
+
+
+def _write(out: Path, found: Sequence[File], *, folder: bool) -> list[str]:
+    """Each file whole or not at all; an older one of that name is replaced."""
+    written = []
+    for file in found:
+        path = out / file.name if folder else out
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files.replace(path, file.data)
+        except OSError as error:
+            raise BadRequest(f"{path} cannot be written: {error.strerror}.", "Choose another place.") from None
+        written.append(str(path))
+    return written

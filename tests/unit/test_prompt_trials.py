@@ -1,0 +1,193 @@
+"""Trying a prompt out: what it is going to cost, the answer, and whether it fits the schema."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+
+import pytest
+
+from core.errors import BadRequest
+from core.ledger import Filter
+from core.messages import ChatRequest, Message, Parameters
+from core.models import ModelInfo
+from core.prices import Prices
+from core.prompts.estimates import ASSUMED, PER_MESSAGE, estimate
+from core.prompts.fitting import check_schema, misfit
+from core.prompts.trials import Trials
+from core.services import Services
+from core.settings import Settings
+from tests.scripted import Scripted
+
+ASK = (Message("user", "x" * 400),)  # about 100 tokens
+IN = 100 + PER_MESSAGE
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+
+
+@pytest.fixture
+def prices(settings: Callable[..., Settings], tmp_path: object) -> Prices:
+    table = f"{tmp_path}/prices.yaml"
+    with open(table, "w") as file:
+        file.write("- {models: [lab/dear], input: 2, output: 10}\n")
+    return Prices(settings(PARLEY_PRICES=table))
+
+
+@pytest.mark.parametrize(
+    ("asked", "limit", "window", "output", "reason"),
+    [
+        (50, 800, 8192, 50, "asked"),
+        (5000, 800, 8192, 800, "model"),
+        (None, 800, 8192, 800, "model"),
+        (None, None, 8192, 8192 - IN, "window"),
+        (None, 8192, 500, 500 - IN, "window"),
+        (None, None, None, ASSUMED, "assumed"),
+    ],
+)
+def test_the_longest_answer(
+    prices: Prices, asked: int | None, limit: int | None, window: int | None, output: int, reason: str
+) -> None:
+    info = ModelInfo("lab/dear", context=window, max_output=limit)
+    guess = estimate(ASK, Parameters(max_tokens=asked), info, prices)
+    assert (guess.input, guess.output, guess.reason, guess.fits) == (IN, output, reason, True)
+    assert guess.least == IN * 2000  # nano-dollars at $2 a million
+    assert guess.most == IN * 2000 + output * 10_000
+
+
+def test_a_prompt_that_does_not_fit_says_so(prices: Prices) -> None:
+    guess = estimate(ASK, Parameters(), ModelInfo("lab/dear", context=50), prices)
+    assert not guess.fits
+    assert guess.output == 1
+
+
+def test_a_schema_is_sent_along_and_counted(prices: Prices) -> None:
+    plain = estimate(ASK, Parameters(), ModelInfo("lab/dear"), prices)
+    with_schema = estimate(ASK, Parameters(response_schema=SCHEMA), ModelInfo("lab/dear"), prices)
+    assert with_schema.input == plain.input + (len(json.dumps(SCHEMA)) + 3) // 4
+
+
+def test_an_unknown_price_is_not_zero(prices: Prices) -> None:
+    guess = estimate(ASK, Parameters(), ModelInfo("lab/unheard-of"), prices)
+    assert guess.least is None and guess.most is None
+    assert estimate(ASK, Parameters(), ModelInfo("embedded/any"), prices).most == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "wrong"),
+    [
+        ('{"n": 3}', ""),
+        ('```json\n{"n": 3}\n```', ""),
+        (' {"n": 3, "more": []}\n', ""),
+        ('{"n": "3"}', "The answer does not fit the JSON schema at n: '3' is not of type 'integer'."),
+        ("{}", "The answer does not fit the JSON schema: 'n' is a required property."),
+        ("Sure! 3", "The answer is not JSON (line 1: expecting value)."),
+        ("", "The answer is not JSON (line 1: expecting value)."),
+        ("[" * 100_000, "The answer is not JSON."),
+    ],
+)
+def test_an_answer_and_its_schema(answer: str, wrong: str) -> None:
+    assert misfit(answer, SCHEMA) == wrong
+
+
+def test_an_expression_that_never_ends_is_not_run() -> None:
+    evil = {"type": "string", "pattern": "^(a+)+$"}
+    assert misfit(json.dumps("a" * 40 + "!"), evil) == ""
+
+
+def test_nothing_is_fetched_for_a_reference() -> None:
+    assert "refers to something outside" in misfit("{}", {"$ref": "http://127.0.0.1:9/schema.json"})
+
+
+def test_a_reference_inside_of_the_schema_is_followed() -> None:
+    schema = {"$defs": {"n": {"type": "integer"}}, "properties": {"n": {"$ref": "#/$defs/n"}}}
+    assert misfit('{"n": 1}', schema) == ""
+    assert "at n" in misfit('{"n": 1.5}', schema)
+
+
+def test_what_is_no_schema_is_refused() -> None:
+    check_schema(SCHEMA)
+    with pytest.raises(BadRequest, match="The JSON schema is wrong at properties/n/type"):
+        check_schema({"properties": {"n": {"type": "whole"}}})
+
+
+@pytest.fixture
+async def services(settings: Callable[..., Settings]) -> AsyncIterator[Services]:
+    made = Services.open(settings(PARLEY_RETRIES=0), {"scripted": Scripted(pace=0.01, words=6)})
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+def asking(model: str) -> ChatRequest:
+    return ChatRequest(
+        f"scripted/{model}", ASK, feature="prompt", prompt_name="a/b", prompt_version=2, prompt_hash="h" * 64
+    )
+
+
+async def test_a_run_streams_and_is_recorded(services: Services) -> None:
+    trials = Trials(services.gateway, services.ledger)
+    async with aclosing(trials.run("page", asking("words"), every=0.01)) as snapshots:
+        seen = [snapshot async for snapshot in snapshots]
+    assert seen[0].status == "streaming"
+    assert len({snapshot.text for snapshot in seen}) > 2
+    last = seen[-1]
+    assert (last.status, last.text.split()) == ("complete", [f"word{n}" for n in range(6)])
+    assert last.meter is not None and last.meter.usage.output == 6
+    (row,) = services.ledger.calls(Filter(feature="prompt"))
+    assert (row.status, row.prompt_name, row.prompt_version, row.prompt_hash) == ("ok", "a/b", 2, "h" * 64)
+
+
+async def test_an_error_is_told_and_not_raised(services: Services) -> None:
+    trials = Trials(services.gateway, services.ledger)
+    async with aclosing(trials.run("page", asking("fails"))) as snapshots:
+        last = [snapshot async for snapshot in snapshots][-1]
+    assert (last.status, last.error) == (
+        "failed",
+        "Scripted is out of order. Try again in a moment, or choose another model.",
+    )
+
+
+async def test_stop_ends_it_at_once_and_keeps_what_had_come(services: Services) -> None:
+    services.providers["scripted"].words = 5000  # type: ignore[attr-defined]
+    trials = Trials(services.gateway, services.ledger)
+    async with aclosing(trials.run("page", asking("words"), every=0.01)) as snapshots:
+        async for snapshot in snapshots:
+            last = snapshot
+            if "word2" in snapshot.text:
+                trials.stop("another page")  # which is none of its business
+                trials.stop("page")
+    assert last.status == "stopped"
+    assert last.text.startswith("word0 word1 word2")
+    assert last.meter is not None and last.meter.usage.estimated
+
+
+async def test_a_page_that_goes_away_ends_the_call_and_it_is_recorded(services: Services) -> None:
+    trials = Trials(services.gateway, services.ledger)
+    provider = services.providers["scripted"]
+    async with aclosing(trials.run("page", asking("silent"), idle=0.01)) as snapshots:
+        async for _ in snapshots:
+            if provider.requests:  # type: ignore[attr-defined]
+                break
+    for _ in range(200):
+        rows = await asyncio.to_thread(services.ledger.calls, Filter(feature="prompt"))
+        if rows and rows[0].status == "cancelled":
+            break
+        await asyncio.sleep(0.01)
+    assert rows[0].status == "cancelled"
+    assert provider.closed == 1  # type: ignore[attr-defined]
+
+
+async def test_a_second_run_of_a_page_stops_the_first(services: Services) -> None:
+    trials = Trials(services.gateway, services.ledger)
+
+    async def first() -> str:
+        async with aclosing(trials.run("page", asking("silent"), idle=0.01)) as snapshots:
+            return [snapshot async for snapshot in snapshots][-1].status
+
+    task = asyncio.create_task(first())
+    await asyncio.sleep(0.05)
+    async with aclosing(trials.run("page", asking("echo"))) as snapshots:
+        assert [snapshot async for snapshot in snapshots][-1].status == "complete"
+    assert await asyncio.wait_for(task, 5) == "stopped"
