@@ -15,7 +15,7 @@ from core.conversations import Conversations
 from core.gateway import Gateway
 from core.ledger import Ledger
 from core.prices import Prices
-from core.prompts import Registry
+from core.prompts import Registry, fewshot
 from core.prompts.opening import Openings
 from core.prompts.templates import Templates
 from core.prompts.usage import PromptUsage
@@ -69,7 +69,10 @@ class Services:
         registry = Registry.open(settings)
         registry.attach(vectors)
         registry.start()
-        templates = Templates(registry.version)
+        examples = fewshot.Examples(registry.newest, embed, vectors)
+        vectors.attach(fewshot.COLLECTION, examples)
+        registry.watch(lambda names: examples.changed(registry.newest(names)))
+        templates = Templates(registry.version, examples.nearest)
         openings = Openings(registry.version, templates)
         chat = Chat(gateway, ledger, conversations, Asking(conversations, catalog, openings, settings), settings)
         return cls(

@@ -126,7 +126,7 @@
       else E.doc.run_model = told.run_model;
     }
     // While a template is wrong, the fields of its variables stay.
-    const { variables = E.seen.variables, preview = E.seen.preview, missing = E.seen.missing } = told;
+    const { variables = E.seen.variables || told.known, preview = E.seen.preview, missing = E.seen.missing } = told;
     E.seen = { ...told, variables, preview, missing };
     E.draw('seen');
   };
@@ -182,7 +182,7 @@
     const command = event.ctrlKey || event.metaKey;
     if (command && event.key === 'Enter' && E.inside(event.target)) { E.run(); event.preventDefault(); }
     else if (command && event.key.toLowerCase() === 's' && E.inside(event.target)) { E.save(); event.preventDefault(); }
-    else if (event.key === 'Escape' && E.running && E.inside(event.target) && !document.querySelector('dialog[open], ul.options')) E.stop();
+    else if (event.key === 'Escape' && E.running && E.inside(event.target) && !event.target.closest('#editor-model')) E.stop();
   });
   // A key that was set in Settings makes more models: ask again when the editor comes back into view.
   let visible = false;

@@ -85,10 +85,10 @@
     const variables = seen.variables || [];
     const missing = new Set(seen.missing || []);
     const form = (...parts) => JSON.stringify(parts);
-    rows(find('[data-values]'), variables.filter((one) => one.used)
+    rows(find('[data-values]'), variables.filter((one) => one.used || one.needed)
       .map((one) => ({ ...one, form: form(one.description, one.needed, one.is_json, one.default, doc.values[one.name] === undefined ? one.start : '') })), value);
     rows(find('[data-variables]'), variables.map((one) => ({ ...one, form: form(one.used) })), declaration);
-    show(find('.values-title'), variables.some((one) => one.used));
+    show(find('.values-title'), variables.some((one) => one.used || one.needed));
     const known = find('[data-variables]');
     if (known && !variables.length) known.replaceChildren(hint('Write {{ name }} in a message, and name becomes a variable.'));
     document.querySelectorAll('#editor [data-missing]').forEach((place) => { place.textContent = missing.has(place.dataset.missing) ? 'A value is needed.' : ''; });
@@ -109,7 +109,7 @@
     const cost = seen.cost || { line: '', more: '', bad: '' };
     put('[data-cost]', cost.line);
     find('[data-cost]')?.setAttribute('title', cost.more);
-    put('[data-bad]', cost.bad);
+    put('[data-bad]', seen.error || cost.bad);
     if (seen.fit) fits(seen.fit);
     preview();
     const go = E.button();

@@ -7,6 +7,7 @@
   const VIEWS = ['edit', 'versions', 'labels', 'use'];
   const EVERY = 3000; // milliseconds between two looks at whether files have changed
   let place = null; // what the address says of the prompt in view; null before the tab was opened
+  let picked = null; // the two versions that were chosen to be compared, until another one is opened
   let asking = false; // whether the window about a label is wanted
 
   // Address
@@ -24,6 +25,7 @@
   parley.setPrompt = (next) => {
     const before = place;
     place = next || '';
+    picked = null;
     const [name, version] = place.split('@');
     const step = before !== null && refOf(address()) !== place;
     write((query) => {
@@ -83,11 +85,32 @@
     const way = page()?.dataset.diff || 'inline';
     document.querySelectorAll('#prompt-diff .ways button').forEach((one) => one.setAttribute('aria-pressed', String(one.dataset.way === way)));
   };
+  // What was redrawn because something changed in the folder looks as it was left.
+  const markPair = () => {
+    const { name, old, new: other } = picked || document.querySelector('#prompt-diff .diff')?.dataset || {};
+    if (!name || document.querySelector('#prompt-views .versions')?.dataset.name !== name) return;
+    [['old', old], ['new', other]].forEach(([side, number]) => {
+      const radio = document.querySelector(`#prompt-views input[name=compare-${side}][value="${number}"]`);
+      if (radio && !radio.checked) radio.checked = true;
+    });
+  };
+  const unfolded = {};
+  let focused = null;
+  const markList = () => {
+    document.querySelectorAll('#prompt-list details').forEach((one) => { if (unfolded[one.className]) one.open = true; });
+    if (focused && document.activeElement === document.body) {
+      [...document.querySelectorAll('#prompt-list .prompt')].find((row) => row.dataset.name === focused)?.focus({ preventScroll: true });
+    }
+  };
+  document.addEventListener('toggle', (event) => {
+    if (event.target.closest?.('#prompt-list') && event.target.isConnected) unfolded[event.target.className] = event.target.open;
+  }, true);
+  document.addEventListener('focusin', (event) => { focused = event.target.closest('#prompt-list .prompt')?.dataset.name || null; });
   const watch = () => {
-    const [top, difference] = ['prompt-head', 'prompt-diff'].map((id) => document.getElementById(id));
-    if (!top || !difference) { setTimeout(watch, 30); return; }
-    new MutationObserver(mark).observe(top, { childList: true, subtree: true });
-    new MutationObserver(markWays).observe(difference, { childList: true, subtree: true });
+    const drawn = { 'prompt-head': mark, 'prompt-diff': markWays, 'prompt-views': markPair, 'prompt-list': markList };
+    const places = Object.keys(drawn).map((id) => document.getElementById(id));
+    if (places.includes(null)) { setTimeout(watch, 30); return; }
+    places.forEach((one) => new MutationObserver(drawn[one.id]).observe(one, { childList: true, subtree: true }));
     if (innerWidth > 1180) page().dataset.diff = 'split';
     mark();
   };
@@ -227,7 +250,8 @@
     if (kind === 'compare') {
       const at = event.target.closest('[data-name]');
       const side = (name) => at.querySelector(`input[name=compare-${name}]:checked`)?.value || '';
-      parley.fire('compare_versions', { name: at.dataset.name, old: side('old'), new: side('new') });
+      picked = { name: at.dataset.name, old: side('old'), new: side('new') };
+      parley.fire('compare_versions', picked);
     }
   });
   parley.showReport = (on) => { if (page()) { if (on) page().dataset.report = 'open'; else delete page().dataset.report; } };

@@ -28,7 +28,8 @@ def whole(old: Version, new: Version, difference: Diff) -> str:
     )
     figures = f"<small>+{difference.added} −{difference.removed}</small>" if difference.fields else ""
     return (
-        f'<div class="diff"><div class="diff-head"><h2>v{old.number} → v{new.number}{figures}</h2>'
+        f'<div class="diff" data-name="{text(new.name)}" data-old="{old.number}" data-new="{new.number}">'
+        f'<div class="diff-head"><h2>v{old.number} → v{new.number}{figures}</h2>'
         f'<span class="ways" role="group" aria-label="How the difference is shown">{ways}</span></div>'
         f"{_fields(difference)}</div>"
     )

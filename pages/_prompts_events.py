@@ -61,9 +61,12 @@ class Events:
     @guarded
     async def look(self, event: gr.EventData, here: str, query: str, chip: str) -> Any:
         """Nothing, unless the folder has changed since the page was drawn."""
-        if sent(event, "seen") == str(self._screen.generation):
+        seen = sent(event, "seen")
+        if seen == str(self._screen.generation):
             return gr.skip()
-        return await self._redrawn(here, query, chip)
+        if self._screen.changed(here.partition("@")[0], seen):
+            return await self._redrawn(here, query, chip)
+        return await asyncio.to_thread(self._screen.listing, here, query, chip)
 
     @guarded
     async def after_save(self, saved: str, query: str, chip: str) -> Any:
@@ -105,7 +108,7 @@ class Events:
         self._screen.must_write()
         name, number = sent(event, "name"), _number(sent(event, "number"))
         await asyncio.to_thread(self._services.registry.restore, name, number)
-        gr.Info(f"v{number} of {name} is again what was saved.")
+        gr.Info(f"v{number} of {name} is again what was saved.", duration=3)
         return await self._redrawn(here, query, chip)
 
     @guarded
@@ -141,7 +144,7 @@ class Events:
         except ParleyError as error:
             return {p.asked: await asyncio.to_thread(self._screen.window, name, label, to, why, str(error))}
         said = f"{label} of {name} is removed." if to == GONE else f"{label} of {name} stands at v{to} now."
-        gr.Info(said)
+        gr.Info(said, duration=3)
         return {p.asked: ""} | await self._redrawn(here, query, chip)
 
     async def _redrawn(self, here: str, query: str, chip: str) -> Updates:

@@ -116,14 +116,14 @@ def _chips(entries: Sequence[Entry], chip: str, protected: Collection[str]) -> s
     order = sorted(words, key=lambda word: (word not in protected, -words[word], len(word), word))
     keys = [f"label:{word}" for word in order[:2]] + [f"tag:{word}" for word, _ in tags.most_common()]
     keys += [f"label:{word}" for word in order[2:]]
-    if chip:
-        keys = [chip, *(key for key in keys if key != chip)]
+    keys = keys[:MOST_CHIPS] if not chip or chip in keys[:MOST_CHIPS] else [*keys[: MOST_CHIPS - 1], chip]
     if not keys:
         return ""
-    made = [_chip(key, key == chip) for key in keys[:MOST_CHIPS]]
-    more = "".join(made[SOME_CHIPS:])
-    rest = f"<details><summary>{len(made) - SOME_CHIPS} more…</summary><span>{more}</span></details>" if more else ""
-    return f'<div class="narrow" role="group" aria-label="Narrow the list">{"".join(made[:SOME_CHIPS])}{rest}</div>'
+    made = [_chip(key, key == chip) for key in keys]
+    more, rest = "".join(made[SOME_CHIPS:]), len(made) - SOME_CHIPS
+    opened = " open" if chip in keys[SOME_CHIPS:] else ""
+    folded = f"<details{opened}><summary>{rest} more…</summary><span>{more}</span></details>" if more else ""
+    return f'<div class="narrow" role="group" aria-label="Narrow the list">{"".join(made[:SOME_CHIPS])}{folded}</div>'
 
 
 def _chip(key: str, on: bool) -> str:

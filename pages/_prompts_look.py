@@ -45,15 +45,14 @@ class Looks:
         }
         told |= {"fit": fit(info, draft) if model else {}, "asks": asks(draft)}
         try:
-            content = draft.template()
+            content = self._without_sample(draft.template(), draft)
             needed = self._services.templates.variables(content)
-            used = {
-                one.name for one in self._services.templates.variables(content.model_copy(update={"variables": {}}))
-            }
+            used = self._used(content)
         except ParleyError as error:  # the template is wrong, or an included prompt does not exist
-            return told | {"error": str(error), "cost": cost_line(None, info, model)}
+            known = [_variable(name, row, declared=True, used=True) for name, row in draft.variables.items()]
+            return told | {"error": str(error), "cost": cost_line(None, info, model), "known": known}
         rows = [(one, row_of(one, draft)) for one in needed]
-        told["variables"] = [_variable(one, row, one.name in used) for one, row in rows]
+        told["variables"] = [_variable(one.name, row, one.declared, one.name in used) for one, row in rows]
         try:
             rendered, missing = self.preview(content, draft, rows)
         except ParleyError as error:
@@ -181,10 +180,10 @@ def cost_line(guess: Estimate | None, info: ModelInfo, model: str) -> dict[str, 
     return {"line": line, "more": f"At most with {longest}. Tokens are estimated.", "bad": bad}
 
 
-def _variable(one: Needed, row: VariableRow, used: bool) -> Mapping[str, Any]:
+def _variable(name: str, row: VariableRow, declared: bool, used: bool) -> Mapping[str, Any]:
     return {
-        "name": one.name,
-        "declared": one.declared,
+        "name": name,
+        "declared": declared,
         "used": used,
         "start": row.start,
         "needed": row.required and not row.default,

@@ -31,6 +31,7 @@ class Screen:
         self._services = services
         self._parts = p = parts
         self._generation = 0
+        self._changed_in: dict[str, int] = {}  # by prompt the generation that it last changed in
         self._lock = threading.Lock()
         self.protected = frozenset(services.settings["PARLEY_PROTECTED_LABELS"])
         self.room_parts = [p.here, p.place, p.head, p.views, p.diff, p.report, *p.editor.outputs]
@@ -41,9 +42,14 @@ class Screen:
         """Grows with every change of the registry's folder, and when it has been read for the first time."""
         return 2 * self._generation + self._services.registry.scanned
 
+    def changed(self, name: str, seen: str) -> bool:
+        """Whether the prompt may have changed since the page was drawn with this generation."""
+        return not seen.isascii() or not seen.isdigit() or self._changed_in.get(name, 0) > int(seen) // 2
+
     def _changed(self, names: set[str]) -> None:
         with self._lock:
             self._generation += 1
+            self._changed_in.update(dict.fromkeys(names, self._generation))
 
     def cannot(self) -> str:
         """Why nothing can be saved or moved; "" when it can."""

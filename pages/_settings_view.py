@@ -62,9 +62,9 @@ def index(state: IndexState, embedder: str, dimensions: int | None) -> str:
             f"</span> {state.indexed:,} of {state.total:,} messages"
         )
     elif not state.ready or state.indexed < state.total:
-        what = f'<span class="state off">Catching up</span> {state.indexed:,} of {state.total:,} messages'
+        what = f'<span class="state off">Catching up</span> {state.indexed:,} of {state.total:,} texts'
     else:
-        what = f'<span class="state good">Complete</span> {state.total:,} message{"s" * (state.total != 1)}'
+        what = f'<span class="state good">Complete</span> {state.total:,} text{"s" * (state.total != 1)}'
     return facts({"Embedder": f"{text(embedder)}{size}", "Index": what})
 
 

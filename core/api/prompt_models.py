@@ -45,8 +45,9 @@ class Resolved:
 
     @property
     def asks(self) -> bool:
-        """Whether the prompt itself holds a question; examples are none."""
-        return any(message.role == "user" for message in self.version.content.messages)
+        """Whether the prompt itself asks, or begins the answer. A question that these values leave empty is none."""
+        last, written = self.rendered.messages[-1], self.version.content.messages[-1]
+        return last.role == "user" or (last.role == written.role == "assistant")
 
 
 class PromptModels:

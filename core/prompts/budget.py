@@ -18,7 +18,7 @@ MOST_TEXT = 8_000_000  # characters made in all
 MOST_ITEMS = 100_000  # of one list
 MOST_LEVELS = 50  # of lists in lists
 MOST_BITS = 10_000  # of a whole number
-SECONDS = 1.0  # of processor time
+SECONDS = 0.5  # of processor time; a usual prompt takes a thousandth of it
 CHECK = 20  # steps from one look at the clock to the next
 STEP_TEXT = 2_000  # characters that take about as long as a step
 OTHER = 24  # characters that a number takes at most, if it is not a long one
@@ -64,7 +64,7 @@ class Budget:
         if self._steps > MOST_STEPS:
             raise too_much(f"it takes more than {MOST_STEPS:,} steps")
         if time.thread_time() > self._end:
-            raise too_much(f"it takes longer than {SECONDS:.0f} second")
+            raise too_much(f"it takes longer than {SECONDS} seconds")
         self._look = self._steps + CHECK
 
     def spend(self, size: int) -> None:

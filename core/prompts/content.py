@@ -132,8 +132,14 @@ class Content(Strict):
         return self
 
     def digest(self) -> str:
-        """SHA-256 of the content as JSON with sorted keys and without what is not set, in hexadecimal."""
-        return digest(self.as_dict())
+        """SHA-256 of the content as JSON with sorted keys and without what is not set, in hexadecimal.
+
+        Only in the answer's schema the order of the keys counts: models write the fields in that order.
+        """
+        fields = self.as_dict()
+        if "schema" in fields:
+            fields["schema"] = json.dumps(fields["schema"], ensure_ascii=False, separators=(",", ":"))
+        return digest(fields)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values only, in the order of the file format, without what is not set."""
@@ -170,13 +176,19 @@ def checked(model: type[Model], value: Any, where: str) -> Model:
 def complaints(error: ValidationError, most: int = 5) -> str:
     """What does not fit, a field after the other."""
     found = []
-    for one in error.errors(include_url=False, include_input=False):
+    errors = error.errors(include_url=False, include_input=False)
+    places = {one["loc"][:-1] for one in errors}
+    for one in errors:
+        if one["type"] == "too_short" and any(place[: len(one["loc"])] == one["loc"] for place in places):
+            continue  # what is in it is wrong, so nothing is left of it
         place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in one["loc"]).lstrip(".")
         what = one["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
         if one["type"] == "extra_forbidden":
             what = "is not a field of this format"
         elif one["type"] == "missing":
             what = "is missing"
+        elif one["type"] == "too_short":
+            what = "is empty"
         elif one["msg"].startswith("Input should be "):
             what = f"must be {what}"
         found.append(f"{place} {what}".strip())

@@ -21,6 +21,7 @@ COLLECTION = "examples"
 KEPT = 16  # sets that were embedded here
 SAME = 6  # decimal places in which similarities are compared, so that rounding errors decide nothing
 NEVER = -2.0  # below every cosine
+ALL = -1000.0  # times the least similarity that is asked for otherwise: however far
 
 
 class Examples:
@@ -47,6 +48,12 @@ class Examples:
         similarities = self._similarities(content, question)
         order = sorted(range(len(examples)), key=lambda index: (-round(similarities[index], SAME), index))
         return tuple(examples[index] for index in reversed(order[:wanted]))
+
+    def changed(self, contents: Iterable[Content]) -> None:
+        """These are new, or were changed."""
+        ids = [id for content in contents for id in self.ids_of(content)]
+        if ids and self._vectors is not None:
+            self._vectors.changed(COLLECTION, ids)
 
     def count(self) -> int:
         return sum(len(content.examples) for content in self._sets().values())
@@ -81,7 +88,7 @@ class Examples:
             made = self._made.get(name)
         if made is None and self._vectors is not None:
             wanted = self.ids_of(content)
-            found = self._vectors.query(COLLECTION, question, {"set": name}, len(wanted), floor=NEVER)
+            found = self._vectors.query(COLLECTION, question, {"set": name}, len(wanted), ALL)
             by_id = {match.id: match.similarity for match in found}
             if by_id.keys() == set(wanted):
                 return [by_id.get(f"{name}-{index}", NEVER) for index in range(len(content.examples))]

@@ -35,6 +35,10 @@ _TEXT_METHODS = """
     capitalize casefold count endswith find index isalnum isalpha isdigit islower isnumeric isspace isupper lower lstrip
     removeprefix removesuffix rfind rstrip startswith strip swapcase title upper
 """
+_LIST: dict[str, Function] = {
+    "count": lambda budget, value, item: value.count(item),
+    "index": lambda budget, value, item: value.index(item),
+}
 # (budget, the value, ...)
 METHODS: dict[type, dict[str, Function]] = {
     str: {
@@ -51,9 +55,6 @@ METHODS: dict[type, dict[str, Function]] = {
         "keys": lambda budget, value: list(value),
         "values": lambda budget, value: list(value.values()),
     },
-    list: {
-        "count": lambda budget, value, item: value.count(item),
-        "index": lambda budget, value, item: value.index(item),
-    },
+    list: _LIST,
+    tuple: _LIST,
 }
-METHODS[tuple] = METHODS[list]

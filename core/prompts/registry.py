@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ FIRST = 1.0  # seconds that a list waits for the first look at everything; then 
 NEAR = 1000  # names that are compared with one that does not exist
 Entries = list[Entry]  # inside the class, `list` is a method
 Versions = list[Version]
+Contents = list[Content]
 Moves = list[Move]
 Problems = list[Problem]
 Findings = list[Finding]
@@ -94,6 +95,11 @@ class Registry:
         """The prompts, by name. Every word of `query` must stand in the name, the tags or the description."""
         self._look()
         return self._index.found(query, tag, label)
+
+    def newest(self, names: Collection[str] | None = None) -> Contents:
+        """What the newest versions say: of these prompts, or of all."""
+        wanted = (entry for entry in self.list() if names is None or entry.name in names)
+        return [entry.latest.content for entry in wanted if entry.latest is not None]
 
     def entry(self, name: str) -> Entry:
         """One prompt as it is on the disk now."""

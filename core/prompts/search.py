@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 from core.prompts.cache import Cache
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 COLLECTION = "prompts"
 QUERY = 400  # characters of a query that count
+# A description in other words shares little with a short text: rather show a few that are somewhat near than none.
+LEAST = 3
+RELAXED = 0.6  # of the similarity that is asked for otherwise
 # Reciprocal rank fusion: a place is worth 1 / (K + place). K = 60 as in Cormack, Clarke and Büttcher (SIGIR 2009).
 K = 60
 
@@ -51,7 +55,7 @@ class Search:
         places = [{name: place for place, name in enumerate(found)} for found in (by_words, by_meaning)]
         scores = {
             name: sum(1 / (K + 1 + place[name]) for place in places if name in place)
-            for name in dict.fromkeys([*by_words, *by_meaning])
+            for name in dict.fromkeys([*islice(by_words, limit), *by_meaning])
         }
         best = sorted(scores, key=lambda name: -scores[name])[:limit]
         found: list[Found] = []
@@ -81,7 +85,10 @@ class Search:
             return {}
         found: dict[str, int] = {}
         marks = self._index.marks()
-        for match in self._vectors.query(COLLECTION, query, {}, limit):
+        near = self._vectors.query(COLLECTION, query, {}, limit)
+        if len(near) < LEAST:
+            near = self._vectors.query(COLLECTION, query, {}, min(limit, LEAST), RELAXED)
+        for match in near:
             name, number = parts(match.id)
             if marks.get(name) == match.id:  # and not one that is gone since
                 found.setdefault(name, number)

@@ -31,8 +31,28 @@ _CORE = (
 )
 
 
+def _resolvers(before: Mapping[str, Any]) -> dict[str, Any]:
+    """What a plain scalar is, by its first character: what `before` says, and YAML 1.2's core schema."""
+    found = {first: list(pairs) for first, pairs in before.items()}
+    for tag, pattern, firsts in _CORE:
+        for first in firsts:
+            found.setdefault(first, []).append((f"tag:yaml.org,2002:{tag}", re.compile(rf"(?:{pattern})\Z")))
+    return found
+
+
+def _integer(loader: Any, node: Any) -> int:
+    try:
+        return int(node.value, 0 if node.value[:2] in ("0o", "0x") else 10)
+    except ValueError:
+        raise ConstructorError(None, None, "a number with too many digits", node.start_mark) from None
+
+
 class _Loader(_Loading):  # type: ignore[misc]
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = _resolvers({})
+    yaml_constructors: ClassVar[dict[str, Any]] = _Loading.yaml_constructors | {
+        "tag:yaml.org,2002:int": _integer,
+        "tag:yaml.org,2002:float": lambda loader, node: float(node.value),
+    }
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -45,29 +65,16 @@ class _Loader(_Loading):  # type: ignore[misc]
         return found
 
 
-class _Dumper(_Dumping):  # type: ignore[misc]
-    pass
-
-
 class _Block(str):
     pass
 
 
-def _integer(loader: Any, node: Any) -> int:
-    try:
-        return int(node.value, 0 if node.value[:2] in ("0o", "0x") else 10)
-    except ValueError:
-        raise ConstructorError(None, None, "a number with too many digits", node.start_mark) from None
-
-
-_Loader.add_constructor("tag:yaml.org,2002:int", _integer)
-_Loader.add_constructor("tag:yaml.org,2002:float", lambda loader, node: float(node.value))
-_Dumper.add_representer(
-    _Block, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style="|")
-)
-for _tag, _pattern, _first in _CORE:
-    for _class in (_Loader, _Dumper):
-        _class.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), _first)
+class _Dumper(_Dumping):  # type: ignore[misc]
+    # Quotes what either version of YAML would take for something else than text.
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = _resolvers(_Dumping.yaml_implicit_resolvers)
+    yaml_representers: ClassVar[dict[Any, Any]] = _Dumping.yaml_representers | {
+        _Block: lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style="|")
+    }
 
 
 def load(text: str, where: str) -> dict[str, Any]:

@@ -84,12 +84,11 @@ class Vectors:
         self._rouse()
 
     def query(
-        self, name: str, text: str, where: Mapping[str, str], limit: int, floor: float | None = None
+        self, name: str, text: str, where: Mapping[str, str], limit: int, near_enough: float = 1.0
     ) -> list[Match]:
-        """Texts whose meaning is near, nearest first; none below the floor (None: the embedder's). Empty while there
-        is a problem.
+        """Texts whose meaning is near, nearest first; none below `near_enough` times the embedder's floor.
 
-        The answer may hold what was deleted a moment ago: look each id up before it is shown.
+        Empty while there is a problem. May hold what was deleted a moment ago: look each id up before it is shown.
         """
         collection = self._open.get(name)
         if collection is None or self._chroma.gone():
@@ -98,7 +97,7 @@ class Vectors:
         try:
             vector = self._embedder.embed([text])[0]
             near = collection.near(vector, where, limit * 4) if vector.any() else []
-            floor = self._embedder.floor if floor is None else floor
+            floor = self._embedder.floor * near_enough
         except Exception as error:  # Chroma and its HTTP client raise whatever they like
             self._suspect = error
             self._rouse()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -296,6 +297,15 @@ async def test_a_version_that_arrives_with_git_shows_up(api: Api, tmp_path: Path
     (api.services.registry.root / "arrived").mkdir()
     (api.services.registry.root / "arrived" / "v1.yaml").write_text(text, "utf-8")
     assert (await get(api, "/arrived"))[2]["messages"][0]["content"] == "Be kind."
+
+
+async def test_a_prompt_that_goes_away_is_gone_at_once(api: Api) -> None:
+    save(api, "short", "Hi.")
+    for _ in range(2):
+        assert (await get(api, "/short"))[0] == 200
+    shutil.rmtree(api.services.registry.root / "short")
+    for _ in range(2):
+        assert (await get(api, "/short"))[0] == 404
 
 
 async def test_only_those_with_a_key_read_where_keys_are_set(settings: MakeSettings) -> None:

@@ -205,6 +205,19 @@ async def test_a_prompt_with_examples(api: Api, puppet: Puppet) -> None:
     assert [message.role for message in puppet.requests[0].messages] == ["system", "user", "assistant", "user"]
 
 
+async def test_a_question_that_is_left_out_is_none(api: Api, puppet: Puppet) -> None:
+    messages = [{"role": "system", "content": "Hi"}, {"role": "user", "content": "{{ question }}"}]
+    variables = {"question": {"required": False}}
+    save(api, "open", {"messages": messages, "variables": variables, "model": "puppet/able"})
+    status, answer = await post(api, model="prompt/open", variables={})
+    assert (status, answer["error"]["param"]) == (400, "messages")
+    assert (await post(api, model="prompt/open", variables={}, messages=ASK))[0] == 200
+    assert (await post(api, model="prompt/open", variables={"question": "Why?"}))[0] == 200
+    begun = [{"role": "user", "content": "A list, please."}, {"role": "assistant", "content": "1."}]
+    save(api, "begun", {"messages": begun, "model": "puppet/able"})
+    assert (await post(api, model="prompt/begun", variables={}))[0] == 200
+
+
 async def test_a_model_that_takes_less_still_answers(api: Api, puppet: Puppet) -> None:
     save(api, "warm", says("user", "Hi", model="puppet/unable", parameters={"temperature": 0.5}))
     assert (await post(api, model="prompt/warm", variables={}))[0] == 200

@@ -142,6 +142,17 @@ def test_a_registrys_own_folder_can_be_imported(
     ]
 
 
+def test_the_files_of_versions_are_taken_in_the_order_of_their_numbers(prompts: Prompts, registry: Registry) -> None:
+    Path("copy/tale").mkdir(parents=True)
+    for number in (10, 9, 2):
+        Path(f"copy/tale/v{number}.yaml").write_text(
+            f"format: 1\nmessages: [{{role: user, content: Take {number}.}}]\n"
+        )
+    assert prompts("import", "copy")[0] == 0
+    texts = [version.content.messages[0].content for version in registry.versions("tale")]
+    assert texts == ["Take 10.", "Take 9.", "Take 2."]
+
+
 def test_one_version_of_one_prompt(included: Prompts) -> None:
     code, text, _ = included("export", "support/refund@1", "--format", "prompty")
     assert code == 0 and "You answer" in text

@@ -108,6 +108,12 @@ def test_a_message_that_was_put_in_does_not_shift_the_others() -> None:
     ]
 
 
+def test_one_more_of_many_messages() -> None:
+    many = [(role, f"{role} {n}") for n in range(50) for role in ("user", "assistant")]
+    difference = diff(content(*many), content(("user", "first of all"), *many))
+    assert [(field.name, field.kind) for field in difference.fields] == [("User message 1", "added")]
+
+
 def test_a_message_that_was_taken_out() -> None:
     old = content(("user", "first"), ("assistant", "second"), ("user", "third"))
     difference = diff(old, content(("user", "third")))

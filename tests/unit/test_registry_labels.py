@@ -175,7 +175,7 @@ def test_a_clock_that_was_set_back_does_not_turn_the_history_around(
     assert three.move("a", "staging", 2, by="Ada").time == datetime.datetime(2031, 1, 1, tzinfo=datetime.UTC)
 
 
-@pytest.mark.parametrize("rest", [b'{"number":3,"ti', b"\xff\xfe", b'{"number": 3}'])
+@pytest.mark.parametrize("rest", [b'{"number":3,"ti', b"\xff\xfe", b'{"number": 3}', b"x" * 3000])
 def test_a_line_that_a_crash_cut_off_is_left_out_and_cut_at_the_next_move(three: Registry, rest: bytes) -> None:
     three.move("a", "staging", 1, by="Ada")
     three.move("a", "staging", 2, by="Ada")

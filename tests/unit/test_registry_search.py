@@ -12,6 +12,7 @@ from core.prompts import Registry
 from core.prompts.content import parse_content
 from core.prompts.words import LONGEST, fold
 from core.store.embeddings import embedder
+from core.store.items import Match
 from core.store.vectors import Vectors
 from tests.prompt_files import Make, again, registry, says
 
@@ -131,6 +132,14 @@ def test_the_index_of_meanings_follows(
     assert meaning.wait(30)
     assert found(registry, "my bike has a flat") == []
     assert meaning.state().total == meaning.state().indexed == 2
+
+
+def test_what_is_gone_from_the_folder_but_not_yet_from_the_index_is_not_found(
+    registry: Registry, meaning: Vectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = [Match("gone@1:0123456789ab", 0, 0.9), Match("travel@7:0123456789ab", 0, 0.8)]
+    monkeypatch.setattr(meaning, "query", lambda *args: late)
+    assert registry.search("getting my money back") == []
 
 
 def test_what_changed_while_nothing_ran_is_indexed_at_the_start(

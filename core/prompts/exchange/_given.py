@@ -15,7 +15,14 @@ from core.prompts import yamltext
 LARGEST = 20_000_000  # bytes
 DEEPEST = 100  # levels of JSON
 NOTHING = "Nothing was imported. Correct the file and try again."
-_KINDS: dict[str, Literal["json", "yaml", "text"]] = {".json": "json", ".yaml": "yaml", ".yml": "yaml"}
+_KINDS: dict[str, Literal["json", "yaml", "text"]] = {
+    ".json": "json",
+    ".yaml": "yaml",
+    ".yml": "yaml",
+    ".prompt": "text",
+    ".prompty": "text",
+}
+_UNSAVABLE = re.compile("[\x00\ud800-\udfff]")
 _DELIMITER = re.compile(r"(?:---|\+\+\+)[ \t]*")
 
 
@@ -57,7 +64,7 @@ class Given:
         if self.extension in _KINDS:
             return _KINDS[self.extension]
         start = self.text.lstrip()
-        if start[:1] in ("{", "["):
+        if start[:1] in ("{", "[") and start[:2] not in ("{{", "{%", "{#"):
             return "json"
         return "text" if start.startswith("---") or self.extension else "yaml"
 
@@ -66,7 +73,7 @@ class Given:
         """The file as JSON or YAML; None for other texts."""
         if self.kind == "json":
             return load_json(self.text, self.filename)
-        return yamltext.load_value(self.text, self.filename) if self.kind == "yaml" else None
+        return _checked(yamltext.load_value(self.text, self.filename), self.filename) if self.kind == "yaml" else None
 
     @cached_property
     def split(self) -> Split:
@@ -83,7 +90,7 @@ class Given:
             )
         above = "\n" * (start + 1) + "\n".join(lines[start + 1 : end])  # so that errors name the file's own lines
         fields = yamltext.load(above, self.filename) if above.strip() else {}
-        return Split(fields, "\n".join(lines[end + 1 :]), True)
+        return Split(_checked(fields, self.filename), "\n".join(lines[end + 1 :]), True)
 
 
 def load_json(text: str, where: str) -> Any:
@@ -95,8 +102,7 @@ def load_json(text: str, where: str) -> Any:
     except (ValueError, RecursionError) as error:
         reason = str(error) if isinstance(error, _Twice) else "it is nested too deeply or holds an impossible number"
         raise BadRequest(f"{where} is not valid JSON: {reason}.", NOTHING) from None
-    _check_depth(value, where)
-    return value
+    return _checked(value, where)
 
 
 class _Twice(ValueError):
@@ -115,15 +121,18 @@ def _no_constant(name: str) -> Any:
     raise _Twice(f"{name} is no number of JSON")
 
 
-def _check_depth(value: Any, where: str) -> None:
+def _checked(value: Any, where: str) -> Any:
+    """The value, if it is not too deep and all of its texts can be saved."""
     level = [value]
     for _ in range(DEEPEST):
+        if any(isinstance(one, str) and _UNSAVABLE.search(one) for one in level):
+            raise BadRequest(f"{where} holds a character that no file can hold.", NOTHING)
         level = [
             inner
             for one in level
             if isinstance(one, dict | list)
-            for inner in (one.values() if isinstance(one, dict) else one)
+            for inner in ([*one, *one.values()] if isinstance(one, dict) else one)
         ]
         if not level:
-            return
+            return value
     raise BadRequest(f"{where} is nested more than {DEEPEST} levels deep.", NOTHING)

@@ -2,53 +2,65 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from core.errors import BadRequest
 from core.prompts.content import Content, Variable
+from core.prompts.exchange import _jinja
+from core.prompts.exchange._jinja_out import write
 from core.prompts.exchange._model import Exported
+from core.prompts.exchange._nodes import Each, If, Include, Node, joined, walk
 from core.prompts.names import Ref
 from core.prompts.version import Version
 
 DEEPEST = 10
-# Raw blocks and comments are found too, so that an include in them is passed over.
-_FOUND = re.compile(
-    r"\{%-?\s*raw\s*-?%\}.*?\{%-?\s*endraw\s*-?%\}|\{#.*?#\}|"
-    r"""(?P<before>\s*\{%-|\{%\+?)\s*include\s+(?P<quote>["'])(?P<ref>[^"'\\]+)(?P=quote)\s*(?P<after>-%\}\s*|\+?%\})""",
-    re.DOTALL,
-)
 
 Lookup = Callable[[Ref], Version]
 
 
 def resolved(entry: Exported, lookup: Lookup) -> Exported:
     """The same with the text of included prompts in the place of the includes. BadRequest, NotFound as `lookup`."""
-    return replace(entry, versions=tuple(replace(v, content=_content(v.content, lookup)) for v in entry.versions))
+    versions = tuple(replace(one, content=_Resolver(lookup).content(one.content)) for one in entry.versions)
+    return replace(entry, versions=versions)
 
 
-def _content(content: Content, lookup: Lookup) -> Content:
-    variables: dict[str, Variable] = {}
-    messages = tuple(
-        message.model_copy(update={"content": _text(message.content, lookup, variables, ())})
-        for message in content.messages
-    )
-    return content.model_copy(update={"messages": messages, "variables": variables | content.variables})
+class _Resolver:
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
+        self._variables: dict[str, Variable] = {}
 
+    def content(self, content: Content) -> Content:
+        messages = []
+        for message in content.messages:
+            nodes = _jinja.parse(message.content)
+            if any(isinstance(node, Include) for node in walk(nodes)):
+                message = message.model_copy(update={"content": write(self._put(nodes, ()))})
+            messages.append(message)
+        variables = self._variables | content.variables
+        return content.model_copy(update={"messages": tuple(messages), "variables": variables})
 
-def _text(text: str, lookup: Lookup, variables: dict[str, Variable], above: tuple[str, ...]) -> str:
-    def put(found: re.Match[str]) -> str:
-        if found["ref"] is None:
-            return found[0]
-        ref = found["ref"]
-        if ref in above or len(above) >= DEEPEST:
-            raise BadRequest(f"{ref} includes itself: {' → '.join([*above, ref])}.", "Take one of the includes out.")
-        included = lookup(Ref.parse(ref)).content
-        if len(included.messages) != 1:
+    def _put(self, nodes: Sequence[Node], above: tuple[str, ...]) -> tuple[Node, ...]:
+        found: list[Node] = []
+        for node in nodes:
+            match node:
+                case Include(ref):
+                    found += self._included(ref, above)
+                case If(branches):
+                    found.append(If(tuple((test, self._put(body, above)) for test, body in branches)))
+                case Each(item, path, body, otherwise):
+                    found.append(Each(item, path, self._put(body, above), self._put(otherwise, above)))
+                case _:
+                    found.append(node)
+        return joined(found)
+
+    def _included(self, text: str, above: tuple[str, ...]) -> tuple[Node, ...]:
+        ref = Ref.parse(text)
+        if ref.name in above or len(above) >= DEEPEST:
+            raise BadRequest(f"{ref.name} includes itself: {' -> '.join([*above, ref.name])}.", "Take an include out.")
+        content = self._lookup(ref).content
+        if len(content.messages) != 1:
             raise BadRequest(f"{ref} has several messages and cannot be put in.", "Export without its text.")
-        for name, variable in included.variables.items():
-            variables.setdefault(name, variable)
-        return _text(included.messages[0].content, lookup, variables, (*above, ref))
-
-    return _FOUND.sub(put, text)
+        for name, variable in content.variables.items():
+            self._variables.setdefault(name, variable)
+        return self._put(_jinja.parse(content.messages[0].content), (*above, ref.name))

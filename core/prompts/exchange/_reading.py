@@ -210,17 +210,15 @@ class Reading:
         **about: Any,
     ) -> Draft:
         """The draft, with what the file says of its variables. BadRequest names what does not fit."""
-        names: dict[str, None] = {}
         for number, message in enumerate(messages):
             try:
-                names.update(dict.fromkeys(_jinja.used(message["content"])))
+                _jinja.used(message["content"])
             except Exception as error:
                 raise self._bad_template(number, error) from None
-        given = dict(variables or {})
         unset: tuple[Any, ...] = (None, "", {}, [], ())
         value = {
             "messages": messages,
-            "variables": {name: dict(given[name]) for name in dict.fromkeys([*names, *given]) if name in given},
+            "variables": {name: dict(given) for name, given in (variables or {}).items()},
             "model": model,
             "parameters": dict(parameters or {}),
             "schema": schema,

@@ -46,8 +46,12 @@ def _template(writing: Writing) -> dict[str, Any]:
         if content.nearest is not None:
             writing.lose("nearest", "llm has no few-shot examples")
     found: dict[str, str] = {}
+    roles = {"system": "system", "user": "prompt"}
+    if all(message.role == "assistant" for message in content.messages):
+        roles = {"assistant": "prompt"}
+        writing.lose("messages[0].role", "is user in llm")
     for number, message in enumerate(content.messages):
-        name = {"system": "system", "user": "prompt"}.get(message.role, "")
+        name = roles.get(message.role, "")
         if not name or name in found:
             writing.lose(f"messages[{number}]", "llm has one system and one user message; this one is left out")
             continue
@@ -121,7 +125,7 @@ def read(given: Given) -> Plan:
         parameters=reading.parameters(options, OPENAI),
         schema=schema.value if schema.value is None or isinstance(schema.value, dict) else _no_schema(schema),
     )
-    if messages[-1]["role"] == "user" and "input" not in draft.content.variables:
+    if messages[-1]["role"] == "user" and "input" not in _jinja.names_in(messages[-1]["content"]):
         reading.lose("prompt", "llm adds what the user types at its end; write {{ input }} where it belongs")
     for rest in (options, fields):
         reading.losses += rest.left(reading.name, "has no place here")
