@@ -18,6 +18,7 @@ from core.prices import Prices
 from core.prompts import Registry, fewshot
 from core.prompts.opening import Openings
 from core.prompts.templates import Templates
+from core.prompts.trials import Trials
 from core.prompts.usage import PromptUsage
 from core.providers import Provider, discover
 from core.settings import Settings
@@ -47,6 +48,7 @@ class Services:
     templates: Templates
     openings: Openings
     prompt_usage: PromptUsage
+    trials: Trials
     chat: Chat
     visitors: Visitors
 
@@ -90,6 +92,7 @@ class Services:
             templates,
             openings,
             PromptUsage(database),
+            Trials(gateway, ledger),
             chat,
             Visitors(settings),
         )
@@ -97,6 +100,7 @@ class Services:
     async def close(self) -> None:
         """End what runs, save it, and free everything, in the order of dependence."""
         await self.chat.close()
+        await self.trials.close()
         results = await asyncio.gather(*(p.close() for p in self.providers.values()), return_exceptions=True)
         for name, result in zip(self.providers, results, strict=True):
             if isinstance(result, BaseException):

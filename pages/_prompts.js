@@ -63,6 +63,9 @@
     return JSON.stringify({ first: true, ref: wanted, draft: handed.name === 'draft_prompt' ? handed.data.content : '' });
   };
 
+  // Until then a click would be undone by the first drawing, so there is nothing to click at.
+  parley.arrivedAtPrompts = () => { if (page()) page().dataset.ready = 'yes'; };
+
   // Views
   const mark = () => {
     const view = page()?.dataset.view || 'edit';

@@ -137,7 +137,7 @@ class Events:
 
         def work() -> None:
             self._screen.must_write()
-            registry.move(name, label, to or None, by=by, why=why.strip(), expect=expect or None)
+            registry.move(name, label, to or None, by=by, why=why.strip())
 
         try:
             await asyncio.to_thread(work)

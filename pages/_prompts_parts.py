@@ -39,6 +39,7 @@ class Parts:
 
     bridge: gr.HTML
     here: gr.Textbox  # the version in view as name@3, "" for a new prompt
+    shown: gr.State  # the same on the server, which knows it before the browser has drawn it
     place: gr.Textbox  # what the address says of it: the name alone when it is the newest version
     chip: gr.State  # the tag or label that the list is narrowed to: "tag:support", "label:production" or ""
     asked: gr.Textbox  # the window about a label, as HTML; "" closes it
@@ -57,7 +58,7 @@ class Parts:
 def build(services: Services) -> Parts:
     """Lay the tab out: the list at the left, one prompt in the middle."""
     here, place, asked, saved = (gr.Textbox(visible=False) for _ in range(4))
-    chip, drafts = gr.State(""), gr.State(None)
+    shown, chip, drafts = gr.State(""), gr.State(""), gr.State(None)
     clicks = ", ".join(f"'{name}'" for name in CLICKS)
     bridge = gr.HTML(
         "",
@@ -77,7 +78,7 @@ def build(services: Services) -> Parts:
             diff = gr.HTML("", elem_id="prompt-diff", apply_default_css=False)
             report = gr.HTML("", elem_id="prompt-report", apply_default_css=False)
     return Parts(
-        bridge, here, place, chip, asked, saved, drafts, search, listing, import_button,
+        bridge, here, shown, place, chip, asked, saved, drafts, search, listing, import_button,
         head, views, diff, report, editor,
     )  # fmt: skip
 

@@ -23,6 +23,7 @@ class Room:
     back: Mapping[str, int | None]  # where each label would be rolled back to
     now: datetime.datetime
     cannot: str = ""  # why nothing can be saved or moved; "" when it can
+    problem: str = ""  # the same when something is wrong with the folder, and nobody has wished it so
     uses: Mapping[int | None, PromptUse] = field(default_factory=dict)  # by version; None: drafts that were tried
 
     @property

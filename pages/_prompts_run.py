@@ -19,7 +19,6 @@ from core.prompts.content import Content
 from core.prompts.drafts import Draft
 from core.prompts.fitting import misfit
 from core.prompts.run import request_for
-from core.prompts.trials import Trials
 from core.prompts.version import Version
 from core.runs import Snapshot
 from core.services import Services
@@ -39,7 +38,7 @@ class Running:
     def __init__(self, services: Services, looks: Looks) -> None:
         self._services = services
         self._looks = looks
-        self._trials = Trials(services.gateway, services.ledger)
+        self._trials = services.trials
 
     @guarded
     async def run(self, source: str, request: gr.Request) -> AsyncIterator[list[Any]]:

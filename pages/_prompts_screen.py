@@ -34,7 +34,7 @@ class Screen:
         self._changed_in: dict[str, int] = {}  # by prompt the generation that it last changed in
         self._lock = threading.Lock()
         self.protected = frozenset(services.settings["PARLEY_PROTECTED_LABELS"])
-        self.room_parts = [p.here, p.place, p.head, p.views, p.diff, p.report, *p.editor.outputs]
+        self.room_parts = [p.here, p.shown, p.place, p.head, p.views, p.diff, p.report, *p.editor.outputs]
         services.registry.watch(self._changed)
 
     @property
@@ -53,9 +53,11 @@ class Screen:
 
     def cannot(self) -> str:
         """Why nothing can be saved or moved; "" when it can."""
-        if self._services.registry.problem is not None:
-            return str(self._services.registry.problem)
-        return "" if self._services.settings.prompts_writable else READ_ONLY
+        return self._problem() or ("" if self._services.settings.prompts_writable else READ_ONLY)
+
+    def _problem(self) -> str:
+        """What is wrong with the folder of the prompts."""
+        return str(self._services.registry.problem or "")
 
     def must_write(self) -> None:
         """Raises PermissionDenied with the reason when nothing can be changed."""
@@ -88,6 +90,7 @@ class Screen:
             back={label: registry.earlier(wanted.name, label) for label in entry.labels},
             now=_now(),
             cannot=self.cannot(),
+            problem=self._problem(),
             uses=self._services.prompt_usage.by_version(wanted.name),
         )
 
@@ -100,6 +103,7 @@ class Screen:
         p = self._parts
         return {
             p.here: room.version.ref,
+            p.shown: room.version.ref,
             p.place: room.version.name if room.newest else room.version.ref,
             **self._drawn(room),
             p.diff: self.compared(room.version.name, *room.pair),
@@ -111,15 +115,30 @@ class Screen:
         """A prompt that cannot be shown, with the reason."""
         p = self._parts
         head = _prompts_view.lost(ref.partition("@")[0], str(error))
-        return {p.here: "", p.place: ref, p.head: head, p.views: "", p.diff: "", p.report: ""} | p.editor.fill(None)
+        return {
+            p.here: "",
+            p.shown: "",
+            p.place: ref,
+            p.head: head,
+            p.views: "",
+            p.diff: "",
+            p.report: "",
+        } | p.editor.fill(None)
 
     def blank(self, draft: Version | None = None) -> Updates:
         """A new prompt."""
         p = self._parts
-        head = _prompts_view.new_head(self.cannot(), len(self._services.registry.list()))
-        return {p.here: "", p.place: "", p.head: head, p.views: "", p.diff: "", p.report: ""} | p.editor.fill(
-            None, draft
-        )
+        first = not self.cannot() and not self._services.registry.list()
+        head = _prompts_view.new_head(self._problem(), first)
+        return {
+            p.here: "",
+            p.shown: "",
+            p.place: "",
+            p.head: head,
+            p.views: "",
+            p.diff: "",
+            p.report: "",
+        } | p.editor.fill(None, draft)
 
     def arrived(self) -> Updates:
         """What is shown to who asks for no prompt: the one that was used last, or the first."""

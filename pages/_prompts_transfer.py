@@ -125,7 +125,10 @@ class Transfer:
             named = ", ".join(lost[:MOST_TOLD]) + (
                 f" and {len(lost) - MOST_TOLD} more" if len(lost) > MOST_TOLD else ""
             )
-            gr.Info(text(f"{self._labels[format]} does not hold {named}. JSON and YAML of the registry hold all."), duration=5)
+            gr.Info(
+                text(f"{self._labels[format]} does not hold {named}. JSON and YAML of the registry hold all."),
+                duration=5,
+            )
         return packed
 
     def _read(self, path: Path) -> Read:

@@ -38,14 +38,14 @@ def head(room: Room) -> str:
         '<button class="plain" data-do="prompt_compare" title="Ask several models at once with this prompt">'
         'Test against…</button><button class="plain" data-do="prompt_copy" aria-haspopup="menu" aria-expanded="false">'
         f"Copy</button></span></div>{about}{f'<div class=chips>{chips}{tags}</div>' if chips or tags else ''}"
-        f"{_cannot(room.cannot)}{_tabs(room)}</div>"
+        f"{_problem(room.problem)}{_tabs(room)}</div>"
     )
 
 
-def new_head(cannot: str, listed: int) -> str:
+def new_head(problem: str, first: bool) -> str:
     """Above the editor when nothing is saved yet."""
-    hint = "" if listed else '<p class="about">Your first prompt: write it below, run it, then save it as v1.</p>'
-    return f'<div class="prompt-head"><div class="title">{BARS}<h1>New prompt</h1></div>{hint}{_cannot(cannot)}</div>'
+    hint = '<p class="about">Your first prompt: write it below, run it, then save it as v1.</p>' if first else ""
+    return f'<div class="prompt-head"><div class="title">{BARS}<h1>New prompt</h1></div>{hint}{_problem(problem)}</div>'
 
 
 def lost(full: str, sentence: str) -> str:
@@ -69,7 +69,7 @@ def views(room: Room, everything: bool = False) -> str:
     )
 
 
-def _cannot(sentence: str) -> str:
+def _problem(sentence: str) -> str:
     return f'<div class="calm">{text(sentence)}</div>' if sentence else ""
 
 

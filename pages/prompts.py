@@ -28,7 +28,9 @@ def build(services: Services) -> None:
 
     # Nothing is asked of the registry before somebody opens the tab.
     wanted = gr.Textbox(visible=False)
-    tab.select(events.arrive, [wanted, *seen], events.everything, js=ARRIVE, **PRIVATE)
+    tab.select(events.arrive, [wanted, *seen], events.everything, js=ARRIVE, **PRIVATE).then(
+        None, None, None, js="() => { parley.arrivedAtPrompts(); }", **QUICK
+    )
     b.look_prompts(events.look, seen, events.looked, **QUICK)
     p.place.change(None, p.place, None, js="(place) => { parley.setPrompt(place); }", **QUICK)
 
@@ -41,11 +43,11 @@ def build(services: Services) -> None:
         None, None, None, js=CHAT_PICKER, **QUICK
     )
 
-    p.search.change(events.search, [p.search, p.here, p.chip], p.list, trigger_mode="always_last", **PRIVATE)
-    b.filter_prompts(events.narrow, [p.here, p.search], [p.list, p.chip], **PRIVATE)
+    p.search.change(events.search, [p.search, p.shown, p.chip], p.list, trigger_mode="always_last", **PRIVATE)
+    b.filter_prompts(events.narrow, [p.shown, p.search], [p.list, p.chip], **PRIVATE)
 
     b.compare_versions(events.compare, None, p.diff, **PRIVATE)
-    b.all_versions(events.all_versions, p.here, p.views, **PRIVATE)
+    b.all_versions(events.all_versions, p.shown, p.views, **PRIVATE)
     b.ask_label(events.ask, None, p.asked, **PRIVATE).then(
         None, p.asked, None, js="(html) => { parley.showAsk(html); }", **QUICK
     )

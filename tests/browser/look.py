@@ -40,14 +40,14 @@ def ask(page: Page, text: str) -> None:
 
 def answers(page: Page) -> Locator:
     """The texts of the answers in view, without what stands below them."""
-    return page.locator(".bot-row .message-content .md")
+    return page.locator("#panes .bot-row .message-content .md")
 
 
 def meters(page: Page) -> Locator:
-    return page.locator(".below .meter:not(.live)")
+    return page.locator("#panes .below .meter:not(.live)")
 
 
 def rest(page: Page) -> None:
     """Wait until no answer is being written."""
     expect(page.locator("#box .submit-button")).to_be_visible(timeout=15_000)
-    expect(page.locator(".meter.live")).to_have_count(0)
+    expect(page.locator("#panes .meter.live")).to_have_count(0)

@@ -14,7 +14,7 @@ NAME = "bakery/complaints"
 
 
 def view(page: Page, name: str) -> None:
-    page.locator("#prompt-views").get_by_role("button", name=re.compile(f"^{name}")).click()
+    page.locator("#prompt-head").get_by_role("tab", name=re.compile(f"^{name}")).click()
 
 
 def save(page: Page, change: str) -> None:
@@ -27,9 +27,11 @@ def save(page: Page, change: str) -> None:
     expect(dialog).to_have_count(0)
 
 
-def move(page: Page, button: str, reason: str) -> None:
+def move(page: Page, button: str, reason: str, label: str = "") -> None:
     page.get_by_role("button", name=button).click()
     window = page.get_by_role("dialog")
+    if label:
+        window.get_by_label("Label").fill(label)
     window.get_by_label("Reason").fill(reason)
     window.locator("button[type=submit]").click()
     expect(window).to_have_count(0)
@@ -62,7 +64,7 @@ def test_from_the_first_word_to_the_rollback(visit: Open, services: Services, se
     expect(page.locator("#prompt-diff .line.add ins")).to_have_text(["and brief"])
 
     view(page, "Labels")
-    move(page, "Add a label", "First one that is good enough")
+    move(page, "Set a label", "First one that is good enough", "production")
     expect(page.locator(".prompt-head .label.live")).to_have_text("production v2")
 
     page.get_by_role("button", name="Open in chat").click()

@@ -232,6 +232,20 @@ def test_what_changes_in_the_folder_shows_up(visit: Open, make: Make, services: 
     expect(page.locator("#prompt-head").get_by_role("tab", name="Versions")).to_contain_text("2")
 
 
+def test_a_new_version_stays_in_view_while_the_list_is_looked_at(visit: Open, make: Make) -> None:
+    name = make("reply", LINES)
+    page = show(visit, name)
+    page.evaluate("setInterval(() => parley.fire('look_prompts', {seen: '-'}), 60)")
+    for number in (2, 3):
+        page.get_by_label("System message").fill(f"Text number {number} for {{{{ shop }}}}.")
+        page.get_by_role("button", name="Save as new version").click()
+        page.locator("dialog .ask-yes").click()
+        expect(page.get_by_label("Version", exact=True)).to_have_value(f"{name}@{number}", timeout=10_000)
+        page.wait_for_timeout(400)  # what was asked before the save comes back
+        expect(page.get_by_label("Version", exact=True)).to_have_value(f"{name}@{number}")
+        expect(page).to_have_url(re.compile(f"prompt={name}$"))
+
+
 def test_a_file_changed_by_hand_is_offered_and_can_be_put_back(visit: Open, make: Make, services: Services) -> None:
     name = make("reply", LINES, LINES + "Be brief.")
     page = show(visit, name)
@@ -337,7 +351,7 @@ def test_where_nothing_may_be_written(
     services.registry.move(name, "staging", 1, by="ada")
     monkeypatch.setitem(services.settings.values, "PARLEY_PROMPTS_WRITE", "off")  # type: ignore[arg-type]
     page = show(visit, name, "labels")
-    expect(page.locator("#prompt-head .calm")).to_contain_text("PARLEY_PROMPTS_WRITE")
+    expect(page.locator("#prompt-views section:visible")).to_contain_text("PARLEY_PROMPTS_WRITE")
     expect(page.locator("#prompt-views").get_by_role("button", name="Move…", exact=True)).to_have_count(0)
     # What the page does not offer is not possible either.
     page.evaluate(

@@ -121,6 +121,7 @@ contents = st.builds(
         "messages": [
             *({"role": "system", "content": text} for text in system),
             *({"role": role, "content": text} for role, text in rest),
+            {"role": "user", "content": "Well?"},  # what is all blank is no prompt
         ],
         "variables": {"x": {"default": default, "description": "About x"}, "y": {"required": False}},
         "parameters": {"stop": stop},

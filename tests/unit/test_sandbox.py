@@ -6,6 +6,7 @@ import resource
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from core.errors import BadRequest
 from core.prompts.content import parse_content
 from core.prompts.templates import Templates
 
+ROOT = Path(__file__).resolve().parents[2]
 QUICK = 2.0  # seconds of processor time
 MEMORY = 150  # MB
 
@@ -225,7 +227,7 @@ def attack(text: str, values: dict[str, Any] | None = None) -> str:
     assert time.thread_time() - start < QUICK
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MEMORY * 1024
     said = str(caught.value)
-    assert len(said) < 1000 and "Traceback" not in said and "0x" not in said and "/work" not in said
+    assert len(said) < 1000 and not any(sign in said for sign in ("Traceback", "0x", str(ROOT)))
     return caught.value.what
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -25,9 +26,11 @@ from core.prompts.exchange._nodes import (
     joined,
 )
 
+_NAME = re.compile(r"\s*[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\s*", re.ASCII)
 _ENDS = ("endif", "else", "elif", "endfor")
 
 
+@functools.cache
 def environment(trim: bool = True) -> jinja2.Environment:
     """For reading only: nothing is ever rendered with it."""
     return jinja2.Environment(trim_blocks=trim, lstrip_blocks=trim, keep_trailing_newline=True)  # noqa: S701
@@ -103,9 +106,11 @@ class _Parser:
         return found
 
     def _value(self, piece: _Piece) -> Node:
+        tight = piece.text == piece.text.strip()
+        if _NAME.fullmatch(piece.text) and piece.text.strip().lower() not in ("true", "false", "none"):
+            return Value(tuple(piece.text.strip().split(".")), tight)
         tree = self._env.parse("{{" + piece.text + "}}")
         node: Any = next(tree.find_all(j.Output)).nodes[0]
-        tight = piece.text == piece.text.strip()
         if isinstance(node, j.Const | j.TemplateData):
             said = node.value if isinstance(node, j.Const) else node.data
             if isinstance(said, str | int) and not isinstance(said, bool):

@@ -101,3 +101,4 @@ class Format:
     export: Callable[[Sequence[Exported]], Packed]
     read: Callable[[Given], Plan]
     fits: Callable[[Given], int]
+    lossless: bool = False

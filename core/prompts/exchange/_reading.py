@@ -212,7 +212,7 @@ class Reading:
         """The draft, with what the file says of its variables. BadRequest names what does not fit."""
         for number, message in enumerate(messages):
             try:
-                _jinja.used(message["content"])
+                _jinja.environment().parse(message["content"])
             except Exception as error:
                 raise self._bad_template(number, error) from None
         unset: tuple[Any, ...] = (None, "", {}, [], ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,26 +19,32 @@ WHY = "does not come back from the file as it is here"
 
 def untold(entries: Sequence[Exported], packed: Packed, format: Format) -> list[Loss]:
     """The losses that the format did not tell of."""
+    if format.lossless:
+        return []
+    told: dict[str, list[str]] = {}
+    for loss in packed.losses:
+        told.setdefault(loss.place, []).append(loss.field)
+    drafts: dict[tuple[str, int | None], Draft] = {}
     found: list[Loss] = []
-    for number, entry in enumerate(entries):
-        name = entry.chosen.name
-        told = [loss.field for loss in packed.losses if loss.place == name]
-        file = packed.files[number if format.one_file_per_prompt else 0]
+    for number, file in enumerate(packed.files):
+        name = entries[number].chosen.name if format.one_file_per_prompt else ""
         try:
             plan = format.read(Given(file.data, file.name))
         except ParleyError as error:
-            found += [] if told else [Loss(name, "file", f"cannot be read again: {error.what}")]
+            if name not in told:
+                found.append(Loss(name, "file", f"cannot be read again: {error.what}"))
             continue
+        if name:
+            drafts[name, entries[number].chosen.number] = plan.drafts[-1]
+        else:
+            drafts |= {(draft.name, draft.number): draft for draft in plan.drafts}
+    for entry in entries:
         for version in entry.versions[:1] if format.one_file_per_prompt else entry.versions:
-            draft = _draft_of(version, plan.drafts, format.one_file_per_prompt)
-            fields = differences(version, draft) if draft else ["file"]
-            found += [Loss(name, field, WHY) for field in fields if not any(_covers(one, field) for one in told)]
+            if draft := drafts.get((version.name, version.number)):
+                known = told.get(version.name, [])
+                fields = differences(version, draft)
+                found += [Loss(version.name, one, WHY) for one in fields if not any(_covers(k, one) for k in known)]
     return list(dict.fromkeys(found))
-
-
-def _draft_of(version: Version, drafts: Sequence[Draft], alone: bool) -> Draft | None:
-    fitting = (draft for draft in drafts if (draft.name, draft.number) == (version.name, version.number))
-    return drafts[-1] if alone else next(fitting, None)
 
 
 def _covers(told: str, field: str) -> bool:
@@ -47,9 +54,15 @@ def _covers(told: str, field: str) -> bool:
 def differences(version: Version, draft: Draft) -> list[str]:
     """The fields in which a draft is not what the version is; templates are equal when they say the same."""
     was, now = flat(version.content), flat(draft.content)
-    found = [field for field in {**was, **now} if was.get(field) != now.get(field)]
+    found = [field for field in {**was, **now} if not _same(field, was.get(field), now.get(field))]
     about = ("name", "description", "tags")
     return found + [field for field in about if getattr(version, field) != getattr(draft, field)]
+
+
+def _same(field: str, was: Any, now: Any) -> bool:
+    if was == now or not (field.endswith("].content") and isinstance(was, str) and isinstance(now, str)):
+        return bool(was == now)
+    return bool(canonical(was) == canonical(now))
 
 
 def flat(content: Content) -> dict[str, Any]:
@@ -57,12 +70,11 @@ def flat(content: Content) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for number, message in enumerate(content.messages):
         found[f"messages[{number}].role"] = message.role
-        found[f"messages[{number}].content"] = canonical(message.content)
-    used = {name for message in content.messages for name in _jinja.names_in(message.content)}
+        found[f"messages[{number}].content"] = message.content
     for name, variable in content.variables.items():
         said = variable.model_dump(exclude_defaults=True)
         found |= {f"variables.{name}.{field}": value for field, value in said.items()}
-        if not said and name not in used:
+        if not said and not any(re.search(rf"\b{name}\b", message.content) for message in content.messages):
             found[f"variables.{name}"] = "declared"
     for field, value in content.parameters.model_dump(exclude_defaults=True).items():
         found[f"parameters.{field}"] = value

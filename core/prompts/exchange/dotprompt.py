@@ -1,7 +1,8 @@
 """dotprompt: Google's .prompt files, Handlebars below a frontmatter.
 
 Followed: google.github.io/dotprompt/reference (frontmatter, template, picoschema) and the sources of dotpromptz at
-856196b and 9ae54e7, HANDLEBARS_PARITY.md of 2026-08-13. Line breaks around a message separate it from {{role}}.
+856196b and 9ae54e7, HANDLEBARS_PARITY.md of 2026-08-13; what is written here was rendered with the package dotprompt
+1.1.2 and with handlebars.js 4.7.10. Line breaks around a message separate it from {{role}}.
 Variables are described by `input.schema`; answers by `output.schema`, which is written as JSON Schema.
 """
 

@@ -2,7 +2,8 @@
 
 Followed: site/docs/configuration/prompts.md at 01ec114 (2026), src/prompts/utils.ts (`maybeFilePath`) and the
 configuration reference of promptfoo.dev. Templates are Nunjucks, without trim_blocks; a chat is a text that holds JSON.
-Defaults are in `defaultTest.vars`, examples in the `vars` of a test. Files that a config names are never read.
+What is written here was rendered with nunjucks 3.2.4. Defaults are in `defaultTest.vars`, examples in the `vars` of a
+test. Files that a config names are never read.
 """
 
 from __future__ import annotations

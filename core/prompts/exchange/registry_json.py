@@ -24,4 +24,4 @@ def fits(given: Given) -> int:
     return _whole.fits(given) if given.kind == "json" else 0
 
 
-FORMAT = Format("json", "Registry as JSON", (".json",), False, export, read, fits)
+FORMAT = Format("json", "Registry as JSON", (".json",), False, export, read, fits, lossless=True)

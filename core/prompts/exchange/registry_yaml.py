@@ -23,4 +23,4 @@ def fits(given: Given) -> int:
     return _whole.fits(given) if given.kind == "yaml" else 0
 
 
-FORMAT = Format("yaml", "Registry as YAML", (".yaml", ".yml"), False, export, read, fits)
+FORMAT = Format("yaml", "Registry as YAML", (".yaml", ".yml"), False, export, read, fits, lossless=True)
