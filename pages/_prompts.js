@@ -16,12 +16,7 @@
     const version = query.get('version') || '';
     return name && version ? `${name}@${version}` : name;
   };
-  const write = (change, step) => {
-    const url = new URL(location);
-    change(url.searchParams);
-    url.search = url.searchParams.toString().replaceAll('%2F', '/');
-    if (step) history.pushState(null, '', url); else history.replaceState(null, '', url);
-  };
+  const write = parley.withAddress;
   parley.setPrompt = (next) => {
     const before = place;
     place = next || '';
@@ -127,6 +122,8 @@
       parley.fire('look_prompts', { seen: list.dataset.generation });
     }
   };
+  // What was on its way while another version was opened may come after it.
+  parley.looked = (here) => { if (here && head()?.dataset.ref && head().dataset.ref !== here) parley.fire('look_prompts', { seen: '' }); };
   setInterval(look, EVERY);
   window.addEventListener('focus', look);
   document.addEventListener('visibilitychange', look);

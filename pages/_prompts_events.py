@@ -28,7 +28,7 @@ class Events:
         self._screen = screen
         self.opened = screen.room_parts
         self.everything = [p.list, *self.opened]
-        self.looked = [p.list, p.place, p.head, p.views]
+        self.looked = [p.list, p.head, p.views]
 
     @guarded
     async def arrive(self, wanted: str, here: str, query: str, chip: str) -> Updates:
@@ -137,7 +137,7 @@ class Events:
 
         def work() -> None:
             self._screen.must_write()
-            registry.move(name, label, to or None, by=by, why=why.strip())
+            registry.move(name, label, to or None, by=by, why=why.strip(), expect=expect or None)
 
         try:
             await asyncio.to_thread(work)

@@ -159,7 +159,7 @@ class Screen:
             room = self.room(here)
         except NotFound as error:
             return {p.head: _prompts_view.lost(here.partition("@")[0], str(error)), p.views: ""}
-        return self._drawn(room) | {p.place: room.version.name if room.newest else room.version.ref}
+        return self._drawn(room)
 
     def all_versions(self, here: str) -> Updates:
         """The list of versions to its end."""

@@ -10,6 +10,7 @@ window.parley = (() => {
   const withAddress = (change, step = false) => {
     const url = new URL(location);
     change(url.searchParams);
+    url.search = url.searchParams.toString().replaceAll('%2F', '/'); // names of prompts stay readable
     if (step) history.pushState(null, '', url); else history.replaceState(null, '', url);
   };
   let linked = ['light', 'dark'].find((name) => name === address.get('__theme')); // for one who never chose
@@ -46,6 +47,7 @@ window.parley = (() => {
     listen(names, trigger) { names.forEach((name) => { bridges[name] = trigger; }); },
     fire,
     busy,
+    withAddress,
 
     showTab(id) {
       // The tab that happens to be first selects itself before the one that was asked for.

@@ -24,14 +24,16 @@ def build(services: Services) -> None:
     screen = Screen(services, parts)
     events, transfer = Events(services, parts, screen), Transfer(services, parts, screen)
     p, b = parts, parts.bridge
-    seen = [p.here, p.search, p.chip]
+    seen = [p.shown, p.search, p.chip]
 
     # Nothing is asked of the registry before somebody opens the tab.
     wanted = gr.Textbox(visible=False)
     tab.select(events.arrive, [wanted, *seen], events.everything, js=ARRIVE, **PRIVATE).then(
         None, None, None, js="() => { parley.arrivedAtPrompts(); }", **QUICK
     )
-    b.look_prompts(events.look, seen, events.looked, **QUICK)
+    b.look_prompts(events.look, seen, events.looked, **QUICK).then(
+        None, p.here, None, js="(here) => { parley.looked(here); }", **QUICK
+    )
     p.place.change(None, p.place, None, js="(place) => { parley.setPrompt(place); }", **QUICK)
 
     b.open_prompt(events.open, None, events.opened, **PRIVATE)

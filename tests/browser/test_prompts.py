@@ -232,11 +232,20 @@ def test_what_changes_in_the_folder_shows_up(visit: Open, make: Make, services: 
     expect(page.locator("#prompt-head").get_by_role("tab", name="Versions")).to_contain_text("2")
 
 
+# Look all the time, until the new version has come into view: the last answers are on their way then.
+LOOKING = """(ref) => {
+  const timer = setInterval(() => {
+    parley.fire('look_prompts', {seen: '-'});
+    if (document.querySelector('#prompt-head .pick')?.value === ref) clearInterval(timer);
+  }, 15);
+}"""
+
+
 def test_a_new_version_stays_in_view_while_the_list_is_looked_at(visit: Open, make: Make) -> None:
     name = make("reply", LINES)
     page = show(visit, name)
-    page.evaluate("setInterval(() => parley.fire('look_prompts', {seen: '-'}), 60)")
-    for number in (2, 3):
+    for number in (2, 3, 4):
+        page.evaluate(LOOKING, f"{name}@{number}")
         page.get_by_label("System message").fill(f"Text number {number} for {{{{ shop }}}}.")
         page.get_by_role("button", name="Save as new version").click()
         page.locator("dialog .ask-yes").click()

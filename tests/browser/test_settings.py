@@ -115,7 +115,7 @@ def test_a_tab_has_an_address_and_a_shortcut(visit: Open) -> None:
     page.keyboard.press("Alt+1")
     expect(page.locator("#box textarea")).to_be_visible()
     expect(page).to_have_url(re.compile("tab=chat"))
-    page.keyboard.press("Alt+2")
+    page.keyboard.press("Alt+3")
     expect(page.get_by_role("heading", name="Keys")).to_be_visible()
     page.reload()
     expect(page.get_by_role("heading", name="Keys")).to_be_visible()

@@ -277,7 +277,8 @@ def test_large_templates_are_read_or_refused_at_once(case: str) -> None:
     ],
 )
 def test_values_are_no_way_round(text: str, values: dict[str, Any]) -> None:
-    assert "too much" in attack(text, values) or "too large" in attack(text, values)
+    told = attack(text, values)  # whichever limit comes first on this machine
+    assert "too much" in told or "too large" in told
 
 
 def test_many_large_messages_are_no_way_round() -> None:
