@@ -41,8 +41,9 @@ class Asking:
         """What to ask for `answer`, as the conversation and its prompt are now.
 
         The prompt's messages go first, and the conversation's own system prompt is added to the prompt's. Parameters
-        that the conversation does not set are the prompt's. Raises as `check` does, but a file that does not fit is
-        left out and the model is told.
+        that the conversation does not set are the prompt's. The request names the prompt if any of its text is sent:
+        when it is a question and nothing else, only if the conversation begins with that question. Raises as `check`
+        does, but a file that does not fit is left out and the model is told.
         """
         conversation = self._conversations.get(visitor, answer.conversation)
         request = ChatRequest(
@@ -59,15 +60,28 @@ class Asking:
             return replace(request, messages=self._context.messages(visitor, conversation, answer))
         opening = self._openings.of(conversation.prompt, self._question(visitor, answer))
         version = opening.version
-        return replace(
+        request = replace(
             request,
             messages=self._context.messages(visitor, conversation, answer, opening.led(conversation.system)),
             parameters=over(conversation.parameters, version.content.as_parameters()),
+        )
+        if not opening.messages:
+            asked = self._openings.asked(opening, conversation.prompt, self._first(visitor, answer))
+            if asked is None:
+                return request
+            opening = asked
+        return replace(
+            request,
             prompt_name=version.name,
             prompt_version=version.number,
             prompt_hash=version.hash,
             prompt_parts=opening.parts,
         )
+
+    def _first(self, visitor: str, answer: Turn) -> str:
+        """The text that the user began this branch with."""
+        path = self._conversations.path(visitor, answer.conversation, answer.id)
+        return next((turn.text for turn in path if turn.role == "user"), "")
 
     def _question(self, visitor: str, answer: Turn) -> str:
         """The text of the user's that `answer` answers."""

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from core.errors import ParleyError
 from core.settings import Settings
 
 if TYPE_CHECKING:
@@ -118,16 +119,20 @@ def _run(arguments: argparse.Namespace, settings: Settings, serve: Callable[[Set
         arguments.complain("give --file, or else --system, --user or both")
     from core.prompts import commands, showing  # pydantic and jinja2 take their time
 
-    output = commands.run(arguments.prompts_command, arguments, settings)
+    try:
+        output = commands.run(arguments.prompts_command, arguments, settings)
+    except ParleyError as error:  # it may name what stands in a file of somebody else's
+        error.what, error.fix = showing.harmless(error.what), showing.harmless(error.fix)
+        raise
     if arguments.json:
-        text = json.dumps(output.data, indent=2, ensure_ascii=False) + "\n"
+        text = showing.escaped(json.dumps(output.data, indent=2, ensure_ascii=False)) + "\n"
     else:
         text = output.text
         if sys.stdout.isatty():
             text = showing.harmless(text)
             if arguments.prompts_command == "diff" and not os.environ.get("NO_COLOR"):
                 text = showing.coloured(text)
-    sys.stderr.write(output.notes)
+    sys.stderr.write(showing.harmless(output.notes))
     sys.stdout.flush()
     sys.stdout.buffer.write(text.encode("utf-8", "replace"))
     sys.stdout.buffer.flush()

@@ -71,7 +71,7 @@ class Services:
         registry = Registry.open(settings)
         registry.attach(vectors)
         registry.start()
-        examples = fewshot.Examples(registry.newest, embed, vectors)
+        examples = fewshot.Examples(registry.newest, embed, vectors, lambda: registry.scanned)
         vectors.attach(fewshot.COLLECTION, examples)
         registry.watch(lambda names: examples.changed(registry.newest(names)))
         templates = Templates(registry.version, examples.nearest)

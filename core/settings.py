@@ -134,6 +134,15 @@ def _list(text: str) -> tuple[str, ...]:
     return tuple(item for item in re.split(r"[,\s]+", text.strip()) if item)
 
 
+def _labels(text: str) -> tuple[str, ...]:
+    """Names of labels, by the rule of core.prompts: what none can have would protect nothing."""
+    labels = _list(text)
+    for label in labels:
+        if not re.fullmatch(r"(?!v[1-9][0-9]{0,8}$|latest$)[a-z][a-z0-9_-]{0,39}", label):
+            raise ValueError(f"has {label!r}, which no label can be called; use lower-case letters, digits, - and _")
+    return labels
+
+
 def _key(text: str) -> str:
     """A key, without the white space that copying brings. What cannot be a header is refused without being shown."""
     key = text.strip()
@@ -177,7 +186,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("PARLEY_PRICES", "", "Own price table (YAML) that goes before all others. Empty: `prices.own.yaml` in the data folder, when there is one."),
     Setting("PARLEY_PROMPTS_DIR", "prompts", "Folder of the prompt registry. A new one begins with the prompts that ship with Parley."),
     Setting("PARLEY_PROMPTS_WRITE", "auto", "Whether prompts can be saved and labels moved in the browser: on, off, or auto (on unless visitors are told apart).", _choice("on", "off", "auto")),
-    Setting("PARLEY_PROTECTED_LABELS", "production", "Labels that move only with a reason, with spaces between.", _list),
+    Setting("PARLEY_PROTECTED_LABELS", "production", "Labels that move only with a reason, with spaces between.", _labels),
     Setting("PARLEY_API_KEYS", "", "Keys that open /v1, with spaces between. Empty: /v1 is open on 127.0.0.1 and off elsewhere.", _list, secret=True),
     Setting("PARLEY_SHARED", "auto", "Whether each visitor has their own conversations: on, off, or auto (on unless the address is 127.0.0.1).", _choice("on", "off", "auto")),
     Setting("PARLEY_SECRET", "", "Signs the visitors' cookies. Empty: a random one, kept in the data folder.", secret=True),

@@ -49,7 +49,8 @@ def choices(entries: Sequence[Entry], kept: str = NONE) -> list[Choice]:
             continue
         for label, number in sorted(entry.labels.items()):
             found.append((f"{entry.name}  ·  {label} (v{number})", f"{entry.name}@{label}"))
-        found.append((f"{entry.name}  ·  latest (v{entry.latest.number})", f"{entry.name}@latest"))
+        if entry.latest.number not in entry.labels.values():
+            found.append((f"{entry.name}  ·  latest (v{entry.latest.number})", f"{entry.name}@latest"))
     if kept and kept not in {value for _, value in found}:
         found.append((kept.replace("@", "  ·  v" if kept.rpartition("@")[2].isdigit() else "  ·  "), kept))
     return found

@@ -24,14 +24,28 @@
   // All that a version holds, in one way of writing.
   const content = (doc) => JSON.stringify([
     doc.description.trim(), doc.tags.split(/[,\n]/).map((tag) => tag.trim()).filter(Boolean),
-    doc.messages.filter((row) => row.content.trim()),
+    doc.messages.filter((row) => row.content.trim() || row.kept),
     Object.keys(doc.variables).sort().map((name) => [name, doc.variables[name]]),
-    doc.examples.filter((row) => row.input || row.output), doc.nearest, doc.parameters, doc.answer_schema, doc.model,
+    doc.examples.filter((row) => row.input || row.output || row.kept), doc.nearest, doc.parameters, doc.answer_schema, doc.model,
     doc.made_from ? '' : doc.name,
   ]);
   E.changed = () => Boolean(E.doc) && content(E.doc) !== E.base;
 
-  // Unsaved work lies in the browser, by the version that it was made from.
+  // Unsaved work lies in the browser, by the version that it was made from and by the browser's tab: two tabs with
+  // the same version must not write over each other. A tab that was duplicated takes a name of its own.
+  const TAB = 'parley-tab';
+  const fresh = () => Math.random().toString(36).slice(2, 10);
+  let tab = fresh();
+  try { tab = sessionStorage.getItem(TAB) || tab; sessionStorage.setItem(TAB, tab); } catch { /* the name lasts until a reload */ }
+  const hold = () => navigator.locks?.request(`${TAB}-${tab}`, { ifAvailable: true }, (lock) => {
+    if (lock) return new Promise(() => {});
+    const before = tab;
+    tab = fresh();
+    E.key = E.key.replace(`#${before}`, `#${tab}`);
+    try { sessionStorage.setItem(TAB, tab); } catch { /* as above */ }
+    return hold();
+  });
+  hold();
   const load = (key) => { try { return JSON.parse(localStorage.getItem(key)); } catch { return null; } };
   const drop = (key) => { try { localStorage.removeItem(key); } catch { kept = false; } };
   const keys = () => { try { return Object.keys(localStorage).filter((key) => key.startsWith(KEEP)); } catch { return []; } };
@@ -76,7 +90,7 @@
     if (!text) return;
     const told = JSON.parse(text);
     const { shown, base } = told;
-    const own = `${KEEP}${shown.made_from ? shown.name : ''}@${shown.made_from || ''}`;
+    const own = `${KEEP}${shown.made_from ? shown.name : ''}@${shown.made_from || ''}#${tab}`;
     const key = told.draft ? `${own}+${hash(JSON.stringify(shown))}` : own;
     E.locked = told.locked;
     if (told.done) {
@@ -110,9 +124,11 @@
     const old = load(E.bar.other);
     store();
     E.base = old.base;
-    const key = E.bar.other;
+    const key = E.bar.other.replace(/#\w+/, `#${tab}`); // from now on this tab's
+    if (key !== E.bar.other) drop(E.bar.other);
     E.bar = null;
     begin(old.doc, key);
+    store();
   };
 
   E.read = () => { E.turn += 1; return JSON.stringify({ ...E.doc, turn: E.turn }); };

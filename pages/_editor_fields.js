@@ -124,7 +124,7 @@
       one('max_tokens', 'Longest answer', 'tokens'), one('temperature', 'Temperature', '0 to 2'), one('top_p', 'Top p', '0 to 1'), one('seed', 'Seed', 'whole number'),
       make('div', { 'data-fits': 'effort' }, field('Effort', choice(set, 'effort', [['default', 'Model’s default']], {}))),
       make('div', { 'data-fits': 'thinking' }, field('Thinking', choice(set, 'thinking', [['default', 'Default'], ['on', 'On'], ['off', 'Off']], {}))),
-      make('div', { 'data-fits': 'stop', class: 'wide' }, field('Stop at', area(set, 'stop', { placeholder: 'One text a line; the answer ends before it' })))),
+      make('div', { 'data-fits': 'stop', class: 'wide' }, field('Stop at', area(set, 'stop', { placeholder: 'One text a line; the answer ends before it. \\n is a line break, \\\\ a backslash' }), trouble('stop')))),
     hint(''));
   };
   const values = () => [

@@ -25,14 +25,15 @@
   const declared = (one) => {
     const kept = E.doc.variables[one.name];
     if (kept) return kept;
-    const { description, default: standard, required, example, is_json } = one;
-    return { description, default: standard, required, example, is_json };
+    const { description, default: standard, required, example, is_json, empty_default, empty_example } = one;
+    return { description, default: standard, required, example, is_json, empty_default, empty_example };
   };
+  const required = (one) => one.needed && !one.empty_default;
   const value = (one) => {
     const values = { get text() { return E.doc.values[one.name] ?? one.start; }, set text(text) { E.doc.values[one.name] = text; } };
     const about = one.description ? make('small', { id: `about-${one.name}` }, one.description) : null;
     return make('div', { class: 'value' }, make('label', { class: 'field' },
-      make('span', { class: 'caption' }, make('code', {}, one.name), one.needed ? null : make('i', {}, ' · optional'), one.is_json ? make('i', {}, ' · JSON') : null), about,
+      make('span', { class: 'caption' }, make('code', {}, one.name), required(one) ? null : make('i', {}, ' · optional'), one.is_json ? make('i', {}, ' · JSON') : null), about,
       area(values, 'text', { 'aria-label': one.name, placeholder: one.default ? `${one.default} (default)` : 'no value', spellcheck: true, 'aria-describedby': about && about.id })),
     make('small', { class: 'wrong', 'data-missing': one.name }));
   };
@@ -48,7 +49,7 @@
         icon('close', `Remove variable ${one.name}`, () => { delete E.doc.variables[one.name]; E.touch(); }))),
       text('description', 'Description', 'What it is'),
       make('div', { class: 'grid' }, text('example', 'Example', 'for preview and tests'), text('default', 'Default', 'none')),
-      make('div', { class: 'ticks' }, tick('required', 'Required'), tick('is_json', 'A list, number or object (JSON)')),
+      make('div', { class: 'ticks' }, tick('required', 'Required'), tick('is_json', 'A list, number or object (JSON)'), tick('empty_default', 'No default means empty text')),
       make('small', { class: 'wrong', 'data-trouble': `variable:${one.name}` }));
   };
 
@@ -85,10 +86,10 @@
     const variables = seen.variables || [];
     const missing = new Set(seen.missing || []);
     const form = (...parts) => JSON.stringify(parts);
-    rows(find('[data-values]'), variables.filter((one) => one.used || one.needed)
-      .map((one) => ({ ...one, form: form(one.description, one.needed, one.is_json, one.default, doc.values[one.name] === undefined ? one.start : '') })), value);
+    rows(find('[data-values]'), variables.filter((one) => one.used || required(one))
+      .map((one) => ({ ...one, form: form(one.description, required(one), one.is_json, one.default, doc.values[one.name] === undefined ? one.start : '') })), value);
     rows(find('[data-variables]'), variables.map((one) => ({ ...one, form: form(one.used) })), declaration);
-    show(find('.values-title'), variables.some((one) => one.used || one.needed));
+    show(find('.values-title'), variables.some((one) => one.used || required(one)));
     const known = find('[data-variables]');
     if (known && !variables.length) known.replaceChildren(hint('Write {{ name }} in a message, and name becomes a variable.'));
     document.querySelectorAll('#editor [data-missing]').forEach((place) => { place.textContent = missing.has(place.dataset.missing) ? 'A value is needed.' : ''; });

@@ -171,7 +171,7 @@
   // Menus
   const copy = async (text) => {
     const url = location.origin + location.pathname.replace(/\/$/, '');
-    const whole = text.replaceAll('{address}', url);
+    const whole = text.replaceAll('{address}', url).replaceAll('{model}', parley.editor?.model() || 'maker/model');
     try {
       await navigator.clipboard.writeText(whole);
     } catch {

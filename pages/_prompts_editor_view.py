@@ -43,4 +43,5 @@ def _first(version: Version) -> str:
     parts = [several(len(content.messages), "message")]
     parts += [several(len(content.variables), "variable")] if content.variables else []
     parts += [several(len(content.examples), "example")] if content.examples else []
-    return f"The first version: {', '.join(parts)}."
+    made_for = f" It is made for {content.model}." if content.model else ""
+    return f"The first version: {', '.join(parts)}.{made_for}"

@@ -46,7 +46,9 @@ def before(files: Sequence[Read], cannot: str) -> str:
         acts = (
             f'<button class="plain main" data-do="prompt_take">Import {several(len(prompts), "prompt")}</button>{acts}'
         )
-    said = f"{several(len(new), 'new version')} of {several(len(prompts), 'prompt')}." if new else "Nothing new in it."
+    said = "Nothing in it can be taken in, or all of it is here already."
+    if new:
+        said = f"{several(len(new), 'new version')} of {several(len(prompts), 'prompt')}."
     also = ""
     if labels and not cannot:
         also = (

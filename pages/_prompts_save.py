@@ -119,14 +119,21 @@ class Saving:
     def _download(self, draft: Draft, visitor: str) -> str:
         name = draft.name.strip() or "prompt"
         content = self._looks.content(draft)
+        made = next((one for one in self._versions(name) if one.number == draft.made_from), None)
+        if made and (made.content, made.description, made.tags) == (content, draft.description, draft.tag_list()):
+            return _file(made)
         number = 1
         if draft.made_from:
             number = max([draft.made_from, *(version.number for version in self._versions(name))]) + 1
         author = author_of(visitor, self._services.settings)
         description, tags = draft.description.strip(), draft.tag_list()
         version = Version(name, number, content, description, tags, author=author, parent=draft.made_from)
-        stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "prompt"
-        return json.dumps({"name": f"{stem}.v{number}.yaml", "type": "application/yaml", "text": to_text(version)})
+        return _file(version)
+
+
+def _file(version: Version) -> str:
+    stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in version.name) or "prompt"
+    return json.dumps({"name": f"{stem}.v{version.number}.yaml", "type": "application/yaml", "text": to_text(version)})
 
 
 def _packed(**values: str) -> str:

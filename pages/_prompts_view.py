@@ -27,8 +27,8 @@ def head(room: Room) -> str:
         "name": version.name,
         "ref": version.ref,
         "values": json.dumps(examples(version), ensure_ascii=False),
-        "python": python(version),
-        "curl": curl(version),
+        "python": python(version, room.entry.labels, room.protected),
+        "curl": curl(version, room.entry.labels, room.protected),
     }
     attributes = " ".join(f'data-{key}="{text(value)}"' for key, value in data.items())
     about = f'<p class="about">{text(version.description)}</p>' if version.description else ""

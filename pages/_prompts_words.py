@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime
 import json
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from core.prompts.version import Version
 from pages._shared import text
 
 LONGEST_EXAMPLE = 300  # characters of an example value that go into a program's text
 LONGEST_VALUE = 5000  # characters of an example that is handed to the chat
+MODEL = "{model}"  # the one that is chosen on the page, for a prompt that names none
 ADDRESS = "{address}"  # the workbench's own; the browser knows it
 Labels = Mapping[str, int]
 
@@ -78,17 +79,21 @@ def examples(version: Version) -> dict[str, object]:
 
 
 def _values(version: Version) -> dict[str, object]:
-    """What a program's text shows as values: examples, shortened, and three dots where a value must be given."""
+    """What a program's text shows as values: short examples, and null where one must be given, which is refused."""
     found: dict[str, object] = {}
     for word, one in version.content.variables.items():
         value = one.example
-        if value is None and one.default is None and one.required:
-            value = "…"
         if isinstance(value, str) and len(value) > LONGEST_EXAMPLE:
             value = value[:LONGEST_EXAMPLE] + "…"
-        if value is not None:
+        if value is not None or (one.default is None and one.required):
             found[word] = value
     return found
+
+
+def _ref(version: Version, live: Labels, protected: Collection[str]) -> str:
+    """What a program ought to ask for: the protected label that stands at this version, else the version."""
+    at = [word for word in sorted(live) if word in protected and live[word] == version.number]
+    return f"prompt/{version.name}@{at[0]}" if at else f"prompt/{version.ref}"
 
 
 def _question(version: Version) -> list[dict[str, str]]:
@@ -96,7 +101,7 @@ def _question(version: Version) -> list[dict[str, str]]:
     return [] if version.content.messages[-1].role == "user" else [{"role": "user", "content": "Your question"}]
 
 
-def python(version: Version) -> str:
+def python(version: Version, live: Labels, protected: Collection[str]) -> str:
     """A program that runs this version with the openai SDK through this workbench."""
     asked = ", ".join(_written(message) for message in _question(version))
     lines = [
@@ -106,13 +111,17 @@ def python(version: Version) -> str:
         "",
         f'client = OpenAI(base_url="{ADDRESS}/v1", api_key=os.environ.get("PARLEY_API_KEY", "none"))',
         "answer = client.chat.completions.create(",
-        f'    model="prompt/{version.ref}",',
+        f'    model="{_ref(version, live, protected)}",',
         f"    messages=[{asked}],",
     ]
+    extra: list[str] = [] if version.content.model else [f'        "prompt_model": "{MODEL}",']
     if values := _values(version):
-        lines += ["    extra_body={", '        "variables": {']
-        lines += [f'            "{word}": {_written(value)},' for word, value in values.items()]
-        lines += ["        }", "    },"]
+        extra.append('        "variables": {')
+        for word, value in values.items():
+            extra.append(f'            "{word}": {_written(value)},' + "  # a value is needed" * (value is None))
+        extra += ["        },"]
+    if extra:
+        lines += ["    extra_body={", *extra, "    },"]
     return "\n".join([*lines, ")", "print(answer.choices[0].message.content)", ""])
 
 
@@ -127,9 +136,11 @@ def _written(value: object) -> str:
     return repr(value)
 
 
-def curl(version: Version) -> str:
+def curl(version: Version, live: Labels, protected: Collection[str]) -> str:
     """The same for a shell."""
-    body: dict[str, object] = {"model": f"prompt/{version.ref}", "messages": _question(version)}
+    body: dict[str, object] = {"model": _ref(version, live, protected), "messages": _question(version)}
+    if not version.content.model:
+        body["prompt_model"] = MODEL
     if values := _values(version):
         body["variables"] = values
     written = json.dumps(body, ensure_ascii=False, indent=2)

@@ -160,7 +160,7 @@ window.parley = (() => {
   let entered = null;
   document.addEventListener('focusin', (event) => { entered = event.target; });
   document.addEventListener('click', (event) => {
-    if (event.target === entered && entered.matches('#model input')) entered.select();
+    if (event.target === entered && entered.matches('#model input, #prompt-ref input, #editor-model input')) entered.select();
     entered = null;
   });
 
@@ -170,6 +170,8 @@ window.parley = (() => {
     if (event.altKey && event.key >= '1' && event.key <= '9') {
       const tab = document.querySelectorAll('#main > .tab-wrapper [role=tab]')[event.key - 1];
       if (tab) { tab.click(); event.preventDefault(); }
+    } else if (command && event.key === 'Enter' && event.target.closest('dialog')) {
+      event.target.closest('form')?.requestSubmit();
     } else if (command && event.key === 'Enter' && event.target === box()) {
       const send = document.querySelector('#box .submit-button');
       if (send && !send.disabled) { send.click(); event.preventDefault(); }

@@ -28,10 +28,17 @@ def age(*paths: Path, seconds: float = 60) -> None:
         os.utime(path, (time.time() - seconds,) * 2)
 
 
+def empty_root(folder: Path) -> Path:
+    """A registry without prompts: one in which nothing lies at all would be given those that ship."""
+    folder.mkdir()
+    (folder / ".gitkeep").write_text("")
+    return folder
+
+
 @pytest.fixture
 def registry(settings: Make, tmp_path: Path) -> Iterator[Registry]:
     """An empty one in tmp_path/prompts, not started."""
-    (tmp_path / "prompts").mkdir()
+    empty_root(tmp_path / "prompts")
     made = Registry.open(settings())
     yield made
     made.close()

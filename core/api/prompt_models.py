@@ -38,10 +38,7 @@ class Resolved:
 
     version: Version
     rendered: Rendered
-
-    @property
-    def model(self) -> str:
-        return self.version.content.model
+    model: str  # what answers
 
     @property
     def asks(self) -> bool:
@@ -59,19 +56,21 @@ class PromptModels:
 
     async def resolve(self, model: str, body: Fields, question: str | None) -> Resolved:
         """Raises ModelNotFound, or BadRequest for what cannot be run as it stands."""
-        values = body.mapping("variables")
-        return await asyncio.to_thread(self._resolve, model, values, question)
+        values, wanted = body.mapping("variables"), body.text("prompt_model") or ""
+        return await asyncio.to_thread(self._resolve, model, wanted, values, question)
 
-    def _resolve(self, model: str, values: Mapping[str, Any], question: str | None) -> Resolved:
+    def _resolve(self, model: str, wanted: str, values: Mapping[str, Any], question: str | None) -> Resolved:
         version = self._version(model)
-        if not version.content.model:
+        answers = wanted or version.content.model
+        if not answers:
             raise BadField(
-                "model",
-                f"The prompt {version.ref} has no model.",
-                "Save a version of it that names one, or ask a model yourself with what "
-                f"POST /api/v1/prompts/{version.name}/render gives.",
+                "prompt_model",
+                f"The prompt {version.ref} names no model.",
+                'Say which one is to answer with "prompt_model": "maker/model", or save a version that names one.',
             )
-        return Resolved(version, filled_in(self._templates, version, values, question))
+        if answers.startswith(PREFIX) or "/" not in answers:
+            raise BadField("prompt_model", "prompt_model must be the maker/model that is to answer.", None)
+        return Resolved(version, filled_in(self._templates, version, values, question), answers)
 
     def _version(self, model: str) -> Version:
         try:

@@ -1,5 +1,6 @@
 """/api/v1/prompts: reading the registry and rendering its prompts. A read costs so little that it can sit in the path
-of every request of a program.
+of every request of a program: an answer that was given before is given again at once while its files have not changed.
+All else that reads files does so in a thread.
 
 A name may hold slashes. One whose last part is `versions` or `render` is asked for with its slashes as %2F.
 """
@@ -8,8 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import threading
+import time
 from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from starlette.types import Receive, Scope, Send
@@ -20,7 +25,9 @@ from core.api.prompt_models import filled_in
 from core.api.query import Query
 from core.api.schemas import largest_body, parsed
 from core.api.wire import BadField, dumps, read_body, send_body, send_json
-from core.errors import NotFound, ParleyError
+from core.errors import NotFound
+from core.prompts import files, labels
+from core.prompts.listing import FILE
 from core.prompts.names import LATEST, Ref, check_label, check_name
 from core.prompts.plain import history_json, labels_of, move_json, rendered_json, summary_json, version_json
 from core.prompts.records import Entry
@@ -33,9 +40,9 @@ READING = ("GET", "HEAD")
 ACTIONS = ("versions", "render")
 MOST_LISTED = 1000
 SOME_LISTED = 100
-MOST_WARM = 20_000  # names
-MOST_KEPT = 512  # answers in memory
-LARGEST_KEPT = 64_000  # bytes of an answer in memory
+MOST_KEPT = 32_000_000  # bytes of all answers in memory
+LARGEST_KEPT = 64_000  # bytes of one of them
+EACH = 1000  # bytes that an answer in memory takes beside its own
 
 
 class Needs(Protocol):
@@ -57,8 +64,7 @@ class Prompts(Endpoint):
         self._registry = services.registry
         self._templates = services.templates
         self._largest_body = largest_body(services.settings)
-        self._bodies = _Bodies()
-        self._warm: set[str] = set()  # names that were read lately
+        self._kept = _Kept()
 
     async def respond(self, scope: Scope, receive: Receive, send: Send, visitor: str) -> None:
         name, action = _target(scope)
@@ -83,24 +89,19 @@ class Prompts(Endpoint):
         label = query.text("label")
         if label and label != LATEST:
             check_label(label)
-        found: list[Entry] = await asyncio.to_thread(
-            self._registry.list, query.text("query"), tag=query.text("tag"), label="" if label == LATEST else label
-        )
-        data = [summary_json(entry) for entry in found[offset : offset + limit]]
-        await send_json(send, {"data": data, "total": len(found)}, headers=_FRESH)
+
+        def work() -> dict[str, Any]:
+            found: list[Entry] = self._registry.list(
+                query.text("query"), tag=query.text("tag"), label="" if label == LATEST else label
+            )
+            data = [summary_json(entry) for entry in found[offset : offset + limit]]  # reads the newest versions
+            return {"data": data, "total": len(found)}
+
+        await send_json(send, await asyncio.to_thread(work), headers=_FRESH)
 
     async def _read(self, ref: Ref, scope: Scope, send: Send) -> None:
-        if ref.name in self._warm:
-            try:
-                body, tag = self._answer(ref)  # some looks at the disk, together 50 microseconds
-            except ParleyError:
-                self._warm.discard(ref.name)
-                raise
-        else:  # the first look reads files, and what is not there is compared with all names
-            body, tag = await asyncio.to_thread(self._answer, ref)
-            if len(self._warm) >= MOST_WARM:
-                self._warm.clear()
-            self._warm.add(ref.name)
+        kept = self._kept.fresh(ref)
+        body, tag = kept if kept is not None else await asyncio.to_thread(self._answer, ref)
         headers = [(b"etag", tag), *_FRESH]
         if _known(scope, tag):
             await send({"type": "http.response.start", "status": 304, "headers": headers})
@@ -110,17 +111,21 @@ class Prompts(Endpoint):
 
     def _answer(self, ref: Ref) -> tuple[bytes, bytes]:
         """The body and its ETag."""
+        now = time.time_ns()
         version = self._registry.version(ref)
         latest = version if ref.label == LATEST else self._registry.version(Ref(ref.name))
-        return self._bodies.of(version, labels_of(version, self._registry.labels(ref.name), latest))
+        body = dumps(version_json(version, labels_of(version, self._registry.labels(ref.name), latest)))
+        tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'.encode()
+        self._kept.keep(ref, _Kept.Answer(body, tag, *_files(self._registry.root, version, latest)), now)
+        return body, tag
 
     async def _render(self, name: str, query: Query, raw: bytes, send: Send) -> None:
         ref = _ref(name, query)
-        body = parsed(raw) if raw.strip() else Fields({})
-        body.only("variables", "question")
-        values, question = body.mapping("variables"), body.text("question")
 
         def work() -> dict[str, Any]:
+            body = parsed(raw) if raw.strip() else Fields({})
+            body.only("variables", "question")
+            values, question = body.mapping("variables"), body.text("question")
             version = self._registry.version(ref)
             return rendered_json(version, filled_in(self._templates, version, values, question))
 
@@ -137,32 +142,79 @@ class Prompts(Endpoint):
         }
 
 
+_State = tuple[tuple[tuple[int, int], ...], tuple[files.Stamp | None, ...]]
 _FRESH = [(b"cache-control", b"no-cache")]  # to be asked for again each time; the ETag makes that cheap
 
 
-class _Bodies:
-    """Answers with their ETags, so that what is read again and again is written once. A version never changes, but the
-    labels that point to it do. For several threads.
-    """
+class _Kept:
+    """Answers with the state of all files that they were made from. For several threads."""
+
+    @dataclass(frozen=True, slots=True)
+    class Answer:
+        body: bytes
+        tag: bytes
+        folders: tuple[str, ...]  # around the prompt's own
+        files: tuple[str, ...]  # the prompt's folder among them
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[str, tuple[Version, list[str], bytes, bytes]] = OrderedDict()
+        self._lock = threading.Lock()  # held for moments only, never while a file is looked at
+        self._answers: OrderedDict[Ref, tuple[_Kept.Answer, _State]] = OrderedDict()
+        self._bytes = 0
 
-    def of(self, version: Version, labels: list[str]) -> tuple[bytes, bytes]:
+    def fresh(self, ref: Ref) -> tuple[bytes, bytes] | None:
+        """Body and ETag if nothing has changed: some looks at the disk, 20 microseconds, that wait for nobody."""
         with self._lock:
-            kept = self._kept.get(version.ref)
-            if kept is not None and kept[0] is version and kept[1] == labels:
-                self._kept.move_to_end(version.ref)
-                return kept[2], kept[3]
-        body = dumps(version_json(version, labels))
-        tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'.encode()
-        if len(body) <= LARGEST_KEPT:
-            with self._lock:
-                self._kept[version.ref] = (version, labels, body, tag)
-                if len(self._kept) > MOST_KEPT:
-                    self._kept.popitem(last=False)
-        return body, tag
+            kept = self._answers.get(ref)
+            if kept is None:
+                return None
+            self._answers.move_to_end(ref)
+        answer, state = kept
+        return (answer.body, answer.tag) if _state(answer) == state else None
+
+    def keep(self, ref: Ref, answer: Answer, since: int) -> None:
+        """`since`: when its making began (ns). A file that has changed so lately might change again unseen."""
+        state = _state(answer) if answer.files and len(answer.body) <= LARGEST_KEPT else None
+        with self._lock:
+            if old := self._answers.pop(ref, None):
+                self._bytes -= len(old[0].body) + EACH
+            if state is None or not all(files.settled(stamp, since) for stamp in state[1] if stamp):
+                return
+            self._answers[ref] = answer, state
+            self._bytes += len(answer.body) + EACH
+            while self._bytes > MOST_KEPT:
+                _, (oldest, _) = self._answers.popitem(last=False)
+                self._bytes -= len(oldest.body) + EACH
+
+
+def _files(root: Path, version: Version, latest: Version) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The folders around a prompt's, and what decides on its versions and labels; nothing when that is not so plain,
+    because the newest file cannot be used."""
+    folder = os.fspath(root.joinpath(*version.name.split("/")))
+    try:
+        numbers = [int(found[1]) for name in os.listdir(folder) if (found := FILE.fullmatch(name))]  # noqa: PTH208 - hot
+    except OSError:
+        return (), ()
+    if latest.number != max(numbers, default=0):
+        return (), ()
+    own = [f"v{number}.yaml" for number in sorted({version.number, latest.number})]
+    parts = version.name.split("/")[:-1]
+    around = tuple(os.fspath(root.joinpath(*parts[:depth])) for depth in range(1, len(parts) + 1))
+    return around, (folder, *(os.path.join(folder, name) for name in (*own, labels.FILE)))  # noqa: PTH118 - hot
+
+
+def _state(answer: _Kept.Answer) -> _State | None:
+    """What a change would change: which folders lie around, and the stamps. None when a file cannot be looked at."""
+    try:
+        around = tuple((status.st_ino, status.st_mode) for status in map(os.lstat, answer.folders))
+        *own, history = answer.files
+        stamps: list[files.Stamp | None] = [files.stamp_of(os.lstat(path)) for path in own]
+    except OSError:
+        return None
+    try:
+        stamps.append(files.stamp_of(os.lstat(history)))
+    except OSError:  # no label has been set yet
+        stamps.append(None)
+    return around, tuple(stamps)
 
 
 def _target(scope: Scope) -> tuple[str, str]:

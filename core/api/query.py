@@ -48,7 +48,7 @@ class Query:
         """BadField for any other name: a misspelt `label` must not read another version than was meant."""
         for name in self._values:
             if name not in names:
-                near = difflib.get_close_matches(name, names, 1)
+                near = difflib.get_close_matches(name[:100], names, 1)
                 fix = (
                     f"Did you mean {near[0]}?"
                     if near

@@ -75,8 +75,8 @@ class Reader:
             model = prompt.model
         else:
             found = read_messages(body)
-            if body.given("variables"):
-                raise body.error("variables", "belong to a prompt: ask for the model prompt/<name>.")
+            if given := body.given("variables", "prompt_model"):
+                raise body.error(given[0], "belongs to a prompt: ask for the model prompt/<name>.")
         files = any(isinstance(message, Draft) for message in found)
         if not self._listed and (files or prompt or body.given(*DEPENDENT)):
             self._listed = True  # once: a model that is known from the table only may be able to do more

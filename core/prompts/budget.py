@@ -174,6 +174,7 @@ _KINDS = {
     "NoneType": "none",
     "LoopContext": "loop",
     "Macro": "a macro",
+    "_GroupTuple": "a group",
     "Method": "a function",
 }
 

@@ -1,5 +1,6 @@
 """What was read of the versions, kept in the data folder: so that a start need not read all files again, and so that
-a file that was edited by hand can be put back. It may be deleted at any time; git knows the files too."""
+what a file said before it was edited by hand can be written again: the same fields, in our own way of writing, not the
+same bytes. It may be deleted at any time; git knows the files too."""
 
 from __future__ import annotations
 
@@ -23,6 +24,7 @@ from core.prompts.words import Words, words_of
 log = structlog.get_logger()
 FORMAT = 1
 PATIENCE = 0.3  # seconds to wait for another process; then it goes on without
+OPENING = 2.0  # seconds to wait for others that open it: without it, nothing is kept until the next start
 ROOM = 64_000_000  # bytes of files whose versions are kept in memory
 OVERHEAD = 4_000  # bytes that a version takes beyond its text, about
 
@@ -121,7 +123,8 @@ class Cache:
                 values = orjson.loads(data)
                 size = len(data)
                 version = from_values(values, name, number, f"{name}@{number}")
-                if orjson.loads(about)[0] == values.get("hash"):
+                made = version.as_dict()  # hash and seal anew, from what the cache says
+                if made["hash"] == orjson.loads(about)[0] and made["seal"] == values.get("seal"):
                     self.remember(version, raw, size)
                     return version
         return None
@@ -179,7 +182,7 @@ class Cache:
         """None when the data folder cannot be written."""
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return _connected(str(path))
+            return _opened(str(path))
         except (OSError, sqlite3.OperationalError) as error:
             log.info("prompts.cache", what="The index of the prompts is kept in memory.", error=str(error))
             return None
@@ -195,6 +198,18 @@ def _remove(path: Path) -> None:
     for ending in ("", "-wal", "-shm"):
         with contextlib.suppress(OSError):
             path.with_name(path.name + ending).unlink(missing_ok=True)
+
+
+def _opened(path: str) -> sqlite3.Connection:
+    """As `_connected`. SQLite does not wait by itself when several processes make the same database at once."""
+    until = time.monotonic() + OPENING
+    while True:
+        try:
+            return _connected(path)
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
 
 
 def _connected(path: str) -> sqlite3.Connection:

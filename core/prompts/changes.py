@@ -12,13 +12,15 @@ from core.prompts import files, labels
 from core.prompts.content import LARGEST, MOST_TAGS, Content
 from core.prompts.files import Lock
 from core.prompts.labels import History
+from core.prompts.numbers import Numbers
 from core.prompts.records import ANY, Anything, Move, Saved
 from core.prompts.shelf import Shelf
-from core.prompts.version import TAG, Version, to_text
+from core.prompts.version import TAG, Version, from_text, to_text
 
 LONGEST = 2000  # characters of a description, a message or a reason
 LONGEST_WHO = 200
 LAST = 999_999_999  # the highest number that a reference can name
+UNREAD = "its file"
 JUST_NOW = datetime.timedelta(minutes=2)
 
 
@@ -32,8 +34,10 @@ def save(
     change: str,
     author: str,
     parent: int | None,
+    numbers: Numbers,
 ) -> Saved:
-    """The next version. The one that is there when it says the same."""
+    """The next version, whose number no other one ever had. When one that is there says the same, in content,
+    description and tags, nothing is written and it is given back, also when it is an old one: `latest` then stays."""
     name = shelf.name
     description = line(description, "description")
     change = line(change, "message of the change")
@@ -41,36 +45,49 @@ def save(
     marked = _tags(tags)
     if parent is not None and shelf.card(parent) is None:
         raise BadRequest(f"{name} has no version {parent} that this one could come from.", "Reload the page.")
-    hash = content.digest()
-    number = 0
+    hash = _hash(name, content)
+    tried = 0
     try:
-        folder = files.make_folders(root, name)
+        folder: Path | None = None
         while True:
-            numbers = shelf.listing().numbers  # one look for both: who comes after it takes the next number
-            if same := _same(shelf, numbers, hash, description, marked):
+            there = shelf.listing().numbers  # one look for both: who comes after it takes the next number
+            if same := _same(shelf, there, hash, description, marked):
                 return Saved(same, created=False)
             used = [move.to or 0 for move in shelf.labels().history.moves]
-            number = max([number, *numbers, *used]) + 1
+            highest = max([tried, *there, *used])
+            number = numbers.after(name, highest)
+            if number > highest + 1:  # files are gone, or somebody saved since the look, perhaps the same
+                shelf.changed()
+                if shelf.listing().numbers != there:
+                    continue
             if number > LAST:
                 raise BadRequest(f"{name} has no number left.", "Choose another name.")
             now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
             version = Version(name, number, content, description, marked, change, author, now, parent)
-            text = to_text(version)
-            if len(text) > LARGEST:
-                raise BadRequest(f"The prompt is larger than {LARGEST // 1_000_000} MB.", "Shorten it.")
-            data = text.encode()
+            data = _data(version)
+            folder = folder or files.make_folders(root, name)
             if files.create(folder, f"v{number}.yaml", data, lock):
+                numbers.took(name, number)
                 shelf.saved(version, data)
                 return Saved(version, created=True)
+            tried = number
             shelf.changed()  # somebody else was faster; perhaps with the same
     except OSError as error:
         raise files.not_kept(error, f"The new version of {name}") from None
 
 
 def move(
-    lock: Lock, shelf: Shelf, label: str, target: Version | None, by: str, why: str, expect: int | Anything | None
+    lock: Lock,
+    shelf: Shelf,
+    label: str,
+    target: Version | None,
+    by: str,
+    why: str,
+    expect: int | Anything | None,
+    allowed: bool,
 ) -> Move:
-    """Where the label is set now. When it is there already, the move that brought it there."""
+    """Where the label is set now. When it is there already, the move that brought it there. Not `allowed`: its reason
+    and its gates were not asked for, because it was there; if it is not any more, nothing moves."""
     to = target.number if target else None
     try:
         with lock.held():
@@ -80,11 +97,11 @@ def move(
                 raise BadRequest(marked.problem.what, marked.problem.fix)
             history = marked.history
             now, last = history.positions().get(label), history.last(label)
-            if now == to:
-                if last is None:
-                    raise BadRequest(f"{shelf.name} has no label {label}.", "There is nothing to take away.")
+            if last is None and to is None:
+                raise BadRequest(f"{shelf.name} has no label {label}.", "There is nothing to take away.")
+            if last is not None and stays(history, label, target):
                 return last
-            if expect is not ANY and expect != now:
+            if not allowed or (expect is not ANY and expect != now):
                 raise _moved(shelf.name, label, last)
             content = target.hash if target else ""
             made = labels.following(history, label, to, content, by, why)
@@ -94,6 +111,14 @@ def move(
             return made
     except OSError as error:
         raise files.not_kept(error, f"The label {label} of {shelf.name}") from None
+
+
+def stays(history: History, label: str, target: Version | None) -> bool:
+    """Whether the label is at this version already, as it is now; a file may have been replaced since."""
+    last = history.last(label)
+    if last is None or target is None:
+        return history.positions().get(label) is None and target is None
+    return (last.to, last.content) == (target.number, target.hash)
 
 
 def restore(lock: Lock, shelf: Shelf, number: int) -> None:
@@ -124,6 +149,37 @@ def line(text: str, what: str, longest: int = LONGEST) -> str:
     if len(text) > longest:
         raise BadRequest(f"The {what} has {len(text):,} characters.", f"At most {longest:,} are possible.")
     return text
+
+
+def _hash(name: str, content: Content) -> str:
+    try:
+        return content.digest()
+    except (ValueError, RecursionError):  # the content was not made by parse_content
+        raise _unkept(name, "it holds something that is no JSON") from None
+
+
+def _data(version: Version) -> bytes:
+    """Its file, which was read back before anything depends on it."""
+    try:
+        text = to_text(version)
+        data = text.encode()
+        if len(data) > LARGEST:
+            raise BadRequest(f"The prompt is larger than {LARGEST // 1_000_000} MB.", "Shorten it.")
+        found = from_text(text, version.name, version.number, UNREAD)
+    except BadRequest as error:
+        if not error.what.startswith(UNREAD):
+            raise
+        why = error.what.removeprefix(UNREAD).strip(",. ")
+        raise _unkept(version.name, f"its file could not be read again, for {why}") from None
+    except (ValueError, RecursionError):
+        raise _unkept(version.name, "it holds something that no file can hold") from None
+    if not found.intact or found.version != version:
+        raise _unkept(version.name, "it would not be read as it was written")
+    return data
+
+
+def _unkept(name: str, why: str) -> BadRequest:
+    return BadRequest(f"{name} cannot be saved: {why}.", "Look at its texts and its schema.")
 
 
 def _tags(tags: Sequence[str]) -> tuple[str, ...]:

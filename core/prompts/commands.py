@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 from collections.abc import Callable
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from core.prompts.authors import system_user
 from core.prompts.commands_files import bring_in, bring_out
 from core.prompts.content import Content, parse_content
 from core.prompts.desk import STDIN, Desk, Output, read_input
+from core.prompts.diff import diff, unified_text
 from core.prompts.fewshot import Examples
 from core.prompts.names import LATEST, Ref, check_label, check_name
 from core.prompts.plain import labels_of, move_json, rendered_json, summary_json, version_json
@@ -22,7 +22,6 @@ from core.prompts.registry import Registry
 from core.prompts.showing import about, counted, messages, table
 from core.prompts.templates import Templates
 from core.prompts.version import Version, from_text
-from core.prompts.yamltext import dump
 from core.settings import Settings
 from core.store.embeddings import embedder
 
@@ -47,8 +46,9 @@ def run(name: str, arguments: argparse.Namespace, settings: Settings) -> Output:
 def _list(desk: Desk, arguments: argparse.Namespace) -> Output:
     label = "" if arguments.label == LATEST else arguments.label and check_label(arguments.label)
     found = desk.registry.list(arguments.query, tag=arguments.tag, label=label)
-    troubles = [f"{problem.what} {problem.fix}" for entry in found for problem in entry.problems]
     asked = arguments.query or arguments.tag or label
+    problems = [problem for entry in found for problem in entry.problems] if asked else desk.registry.problems()
+    troubles = [f"{problem.what} {problem.fix}" for problem in problems]
     nothing = "No prompt fits.\n" if asked else "There are no prompts yet. Make one with `prompts new`.\n"
     text = table(found) if found else nothing
     return Output(text + "".join(f"\n{one}\n" for one in troubles), [summary_json(entry) for entry in found])
@@ -71,10 +71,8 @@ def _diff(desk: Desk, arguments: argparse.Namespace) -> Output:
     old, new = (desk.registry.version(Ref.parse(one)) for one in (arguments.old, arguments.new))
     before, after = _said(old), _said(new)
     fields = [name for name in dict.fromkeys([*before, *after]) if before.get(name) != after.get(name)]
-    lines = difflib.unified_diff(
-        dump(before).splitlines(), dump(after).splitlines(), f"{old.ref}", f"{new.ref}", lineterm=""
-    )
-    text = "".join(f"{line}\n" for line in lines)
+    changed = unified_text(diff(old, new))
+    text = f"--- {old.ref}\n+++ {new.ref}\n{changed}" if changed else ""
     data = {
         "old": {"name": old.name, "version": old.number, "hash": old.hash},
         "new": {"name": new.name, "version": new.number, "hash": new.hash},
@@ -106,7 +104,8 @@ def _new(desk: Desk, arguments: argparse.Namespace) -> Output:
         parent=latest.number if latest else None,
     )
     ref, number = saved.version.ref, saved.version.number
-    text = f"Saved {ref}.\n" if saved.created else f"{ref} says the same already, so nothing was saved.\n"
+    newest = f" The latest is v{latest.number}, another one." if latest and latest.number != number else ""
+    text = f"Saved {ref}.\n" if saved.created else f"{ref} says the same already, so nothing was saved.{newest}\n"
     return Output(text, {"name": name, "version": number, "hash": saved.version.hash, "created": saved.created})
 
 

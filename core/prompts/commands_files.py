@@ -3,44 +3,46 @@
 from __future__ import annotations
 
 import argparse
-import shutil
+import contextlib
+import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from core.errors import BadRequest
-from core.prompts import exchange, files
+from core.prompts import exchange, files, labels
 from core.prompts.desk import STDIN, Desk, Output, read_input
 from core.prompts.exchange import Draft, Exported, File, Imported, Loss, Plan
+from core.prompts.exchange._given import Given
+from core.prompts.listing import FILE
 from core.prompts.names import Ref
 from core.prompts.registry import Registry
 from core.prompts.showing import counted
 from core.prompts.version import SCHEMA_FILE, Version
 
 WHOLE = ("json", "yaml")  # formats that hold all versions, labels and includes
-LARGEST = 20_000_000  # bytes of a file
+LARGEST = 20_000_000  # bytes of a file of another program
+LARGEST_OWN = 500_000_000  # bytes of an export of a registry, which may be as large as the registry
+_OWN = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\{\s*)?[\"']?format[\"']?\s*:\s*[\"']?parley-prompts\b")
+_ROOM = "Make room in the folder for temporary files."
 SHOWN = 20  # versions that are named one by one
 
 
 def bring_in(desk: Desk, arguments: argparse.Namespace) -> Output:
     """All files are read before the first byte is written."""
     plans = [
-        exchange.read(data, name, arguments.format or None)
+        _read(data, name, arguments.format or None)
         for given in arguments.file
         for name, data in _inputs(given, arguments.format)
     ]
     plan = _together(plans)
     if arguments.dry_run:
-        with tempfile.TemporaryDirectory() as folder:  # what would happen is tried on a copy
-            root = Path(folder) / "prompts"
-            shutil.copytree(desk.registry.root, root, symlinks=True)
-            copy = Registry(root, Path(folder), tuple(desk.registry.protected))
-            try:
-                done = exchange.apply(copy, plan, by=desk.by, labels=arguments.labels)
-            finally:
-                copy.close()
+        with _copied(desk.registry) as copy:  # what would happen is tried there
+            done = exchange.apply(copy, plan, by=desk.by, labels=arguments.labels)
     else:
         done = exchange.apply(desk.registry, plan, by=desk.by, labels=arguments.labels)
     data = {
@@ -87,7 +89,7 @@ def _inputs(given: str, format_id: str) -> Iterator[tuple[str, bytes]]:
     path = Path(given).expanduser()
     if given == STDIN or not path.is_dir():
         near = ("stdin",) if given == STDIN else path.absolute().parts[-2:]
-        yield "/" + "/".join(part.strip("/\\") for part in near), read_input(given, LARGEST)
+        yield "/" + "/".join(part.strip("/\\") for part in near), read_input(given, LARGEST, _most)
         return
     known = {end for one in exchange.formats() if format_id in ("", one.id) for end in one.extensions}
     found = sorted(
@@ -97,11 +99,74 @@ def _inputs(given: str, format_id: str) -> Iterator[tuple[str, bytes]]:
         and file.name != SCHEMA_FILE
         and not any(part.startswith(".") for part in file.relative_to(path).parts)
         and not file.is_symlink()
+        and file.is_file()  # and no pipe, which never ends
     )
     if not found:
         raise BadRequest(f"There are no prompts in {given}.", f"Files end with {', '.join(sorted(known))}.")
     for file in found:
-        yield file.relative_to(path).as_posix(), read_input(str(file), LARGEST)
+        yield file.relative_to(path).as_posix(), read_input(str(file), LARGEST, _most)
+
+
+def _most(start: bytes) -> int:
+    """How many bytes a file may have that begins so."""
+    return LARGEST_OWN if _OWN.match(start) else LARGEST
+
+
+class _Export(Given):
+    """A registry's own export, however large: `_most` stands for its size."""
+
+    @cached_property
+    def text(self) -> str:
+        try:
+            return self._data.decode("utf-8-sig").replace("\r\n", "\n")
+        except UnicodeDecodeError as error:
+            line = self._data.count(b"\n", 0, error.start) + 1
+            raise BadRequest(f"{self.filename}, line {line}, is not UTF-8 text.", "Save it as UTF-8.") from None
+
+
+def _read(data: bytes, name: str, format_id: str | None) -> Plan:
+    """As `exchange.read`, which refuses large files: one that says that it is an export is read all the same."""
+    if len(data) > LARGEST and format_id in (None, *WHOLE) and _OWN.match(data):
+        given = _Export(data, name)
+        for one in exchange.formats():
+            if one.id in WHOLE and format_id in (None, one.id) and one.fits(given):
+                return replace(one.read(given), source=given.filename)
+    return exchange.read(data, name, format_id)
+
+
+@contextlib.contextmanager
+def _copied(registry: Registry) -> Iterator[Registry]:
+    """The prompts and their labels, in a place of their own. What cannot be read leaves its number taken."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "prompts"
+        try:
+            root.mkdir()
+            (root / SCHEMA_FILE).touch()  # so that nobody fills it with the prompts that ship
+            for here, folders, names in os.walk(registry.root):
+                folders[:] = [one for one in folders if not one.startswith(".")]
+                own = [one for one in names if FILE.fullmatch(one) or one == labels.FILE]
+                target = root / Path(here).relative_to(registry.root)
+                if own:
+                    target.mkdir(parents=True, exist_ok=True)
+                for name in own:
+                    _copy(Path(here) / name, target / name)
+        except OSError as error:
+            raise BadRequest(f"The prompts cannot be copied to try it: {error.strerror}.", _ROOM) from None
+        copy = Registry(root, Path(folder), tuple(registry.protected))
+        try:
+            yield copy
+        finally:
+            copy.close()
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_symlink():
+        return
+    try:
+        data, _ = files.read(source, labels.LARGEST)
+    except OSError:
+        data = b""
+    target.write_bytes(data)
 
 
 def _together(plans: Sequence[Plan]) -> Plan:

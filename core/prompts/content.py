@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
@@ -21,10 +22,14 @@ from pydantic import (
 
 from core.errors import BadRequest
 from core.messages import Effort, Message, Parameters
+from core.prompts.yamltext import DEEPEST
 
 LARGEST = 2_000_000  # bytes of one version's file
+MOST_DIGITS = 1000  # of a whole number; Python writes at most 4300
 MOST_TAGS = 20
+LONGEST_KEY = 80  # characters of a field's name in a complaint
 _UNKEPT = re.compile("[\x00\ud800-\udfff]")  # characters that no file holds
+_UNKEPT_TOLD = "holds a character that no file can hold"
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Words that mean something else inside of a template.
 RESERVED = frozenset(
@@ -43,14 +48,35 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+def kept(value: Any, levels: int = DEEPEST) -> Any:
+    """The JSON value or text itself. ValueError when a file could not hold it, or nobody could read it back."""
+    if isinstance(value, str):
+        if _UNKEPT.search(value):
+            raise ValueError(_UNKEPT_TOLD)
+    elif isinstance(value, (list, tuple, dict)):
+        if not levels:
+            raise ValueError(f"has more than {DEEPEST} levels")
+        for one in value:  # the keys of a mapping
+            kept(one, levels - 1)
+        if isinstance(value, dict):
+            for one in value.values():
+                kept(one, levels - 1)
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError("holds a number that is infinite or none at all")
+    elif isinstance(value, int) and abs(value) >= 10**MOST_DIGITS:
+        raise ValueError(f"holds a number of more than {MOST_DIGITS} digits")
+    return value
+
+
 def _clean(text: str) -> str:
     """One kind of line end, so that the same text has the same hash everywhere."""
-    if _UNKEPT.search(text):
-        raise ValueError("holds a character that no file can hold")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return str(kept(text)).replace("\r\n", "\n").replace("\r", "\n")
 
 
 Clean = Annotated[str, AfterValidator(_clean)]
+Plain = Annotated[str, AfterValidator(kept)]
+Json = Annotated[JsonValue, AfterValidator(kept)]
 
 
 class PromptMessage(Strict):
@@ -64,11 +90,11 @@ class Variable(Strict):
     """A value that whoever runs the prompt gives."""
 
     description: Clean = ""
-    default: JsonValue = Field(None, description="Used when no value is given; null means that there is none.")
+    default: Json = Field(None, description="Used when no value is given; null means that there is none.")
     required: bool = Field(
         True, description="Whether a value must be given when there is no default. If not, it is empty text."
     )
-    example: JsonValue = Field(None, description="A typical value, for previews and tests.")
+    example: Json = Field(None, description="A typical value, for previews and tests.")
 
 
 class Example(Strict):
@@ -85,7 +111,7 @@ class PromptParameters(Strict):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | None = None
-    stop: Annotated[tuple[str, ...], Field(strict=False, max_length=16)] = ()
+    stop: Annotated[tuple[Plain, ...], Field(strict=False, max_length=16)] = ()
     effort: Effort | None = None
     thinking: bool | None = None
 
@@ -102,9 +128,9 @@ class Content(Strict):
     nearest: Annotated[int, Field(ge=1, le=100)] | None = Field(
         None, description="Send only so many of the examples: those whose input is nearest to the question in meaning."
     )
-    model: str = Field("", max_length=300, description="maker/model that it is made for")
+    model: Plain = Field("", max_length=300, description="maker/model that it is made for")
     parameters: PromptParameters = PromptParameters()
-    answer_schema: dict[str, JsonValue] | None = Field(
+    answer_schema: Annotated[dict[str, JsonValue], AfterValidator(kept)] | None = Field(
         None, alias="schema", description="A JSON Schema that the answer must fit."
     )
 
@@ -181,10 +207,13 @@ def complaints(error: ValidationError, most: int = 5) -> str:
     for one in errors:
         if one["type"] == "too_short" and any(place[: len(one["loc"])] == one["loc"] for place in places):
             continue  # what is in it is wrong, so nothing is left of it
-        place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in one["loc"]).lstrip(".")
+        parts = (f"[{part}]" if isinstance(part, int) else f".{part[:LONGEST_KEY]}" for part in one["loc"])
+        place = "".join(parts).lstrip(".").encode("utf-8", "backslashreplace").decode()
         what = one["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
         if one["type"] == "extra_forbidden":
             what = "is not a field of this format"
+        elif one["type"] == "string_unicode":
+            what = _UNKEPT_TOLD
         elif one["type"] == "missing":
             what = "is missing"
         elif one["type"] == "too_short":

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from core.errors import BadRequest
 from core.messages import Effort
 from core.prompts.content import LARGEST, MOST_TAGS, Content, Variable, complaints, parse_content
-from core.prompts.fieldtexts import as_text, json_value, real, whole, written
+from core.prompts.fieldtexts import as_json, as_text, json_value, lines_of, real, texts_of, whole, written
 from core.prompts.fitting import check_schema
 from core.prompts.names import check_name
 from core.prompts.version import TAG, Version
@@ -34,30 +34,40 @@ class _Texts(BaseModel):
 
 
 class Row(_Texts):
-    """A message."""
+    """A message. `kept`: the version has it although it is blank."""
 
     role: Literal["system", "user", "assistant"] = "user"
     content: str = ""
+    kept: bool = False
 
 
 class VariableRow(_Texts):
-    """A variable's declaration. `is_json`: its values are JSON (a list, a number …) and not text."""
+    """A variable's declaration. `is_json`: its values are JSON (a list, a number …) and not text.
+
+    Nothing in a field stands for no value, unless it is said to be empty text.
+    """
 
     description: str = ""
     default: str = ""
     required: bool = True
     example: str = ""
     is_json: bool = False
+    empty_default: bool = False
+    empty_example: bool = False
 
     @classmethod
     def of(cls, variable: Variable) -> VariableRow:
-        plain = all(isinstance(value, str | None) for value in (variable.default, variable.example))
+        values = (variable.default, variable.example)
+        plain = all(isinstance(value, str | None) for value in values)
+        default, example = map(as_text if plain else as_json, values)
         return cls(
             description=variable.description,
-            default=as_text(variable.default),
+            default=default,
             required=variable.required,
-            example=as_text(variable.example),
+            example=example,
             is_json=not plain,
+            empty_default=plain and variable.default == "",
+            empty_example=plain and variable.example == "",
         )
 
     @property
@@ -73,8 +83,11 @@ class VariableRow(_Texts):
 
 
 class ExampleRow(_Texts):
+    """A few-shot example. `kept`: the version has it although it is empty."""
+
     input: str = ""
     output: str = ""
+    kept: bool = False
 
 
 class ParameterTexts(_Texts):
@@ -82,7 +95,7 @@ class ParameterTexts(_Texts):
     temperature: str = ""
     top_p: str = ""
     seed: str = ""
-    stop: str = ""  # one a line
+    stop: str = ""  # one a line, as `fieldtexts.lines_of` writes them
     effort: str = DEFAULT
     thinking: str = DEFAULT  # on, off
 
@@ -126,21 +139,27 @@ class Draft(_Texts):
             made_from=version.number or None,
             description=version.description,
             tags=", ".join(version.tags),
-            messages=[Row(role=message.role, content=message.content) for message in content.messages],
+            messages=[
+                Row(role=message.role, content=message.content, kept=not message.content.strip())
+                for message in content.messages
+            ],
             variables={name: VariableRow.of(variable) for name, variable in content.variables.items()},
-            examples=[ExampleRow(input=one.input, output=one.output) for one in content.examples],
+            examples=[
+                ExampleRow(input=one.input, output=one.output, kept=not (one.input or one.output))
+                for one in content.examples
+            ],
             nearest=written(content.nearest),
             parameters=ParameterTexts(
                 max_tokens=written(set_.max_tokens),
                 temperature=written(set_.temperature),
                 top_p=written(set_.top_p),
                 seed=written(set_.seed),
-                stop="\n".join(set_.stop),
+                stop=lines_of(set_.stop),
                 effort=set_.effort or DEFAULT,
                 thinking=thinking,
             ),
             answer_schema=json.dumps(content.answer_schema, indent=2, ensure_ascii=False)
-            if content.answer_schema
+            if content.answer_schema is not None
             else "",
             model=content.model,
         )
@@ -228,19 +247,23 @@ class Draft(_Texts):
         return name
 
     def _messages(self) -> dict[str, Any]:
-        rows = [{"role": row.role, "content": row.content} for row in self.messages if row.content.strip()]
+        rows = [{"role": row.role, "content": row.content} for row in self.messages if row.content.strip() or row.kept]
         if not rows:
             raise BadRequest("The prompt is empty.", "Write a system or a user message.")
         return {"messages": rows}
 
     def _examples(self) -> dict[str, Any]:
-        rows = [{"input": row.input, "output": row.output} for row in self.examples if row.input or row.output]
+        rows = [
+            {"input": row.input, "output": row.output} for row in self.examples if row.input or row.output or row.kept
+        ]
         return {"examples": rows} if rows else {}
 
     def _variable(self, name: str) -> Variable:
         row = self.variables[name]
-        default = row.parse(row.default, f"The default of {name}")
-        example = row.parse(row.example, f"The example of {name}")
+        empty_default = row.empty_default and not row.default
+        empty_example = row.empty_example and not row.example
+        default = "" if empty_default else row.parse(row.default, f"The default of {name}")
+        example = "" if empty_example else row.parse(row.example, f"The example of {name}")
         return Variable(description=row.description, default=default, required=row.required, example=example)
 
     def _readers(self) -> dict[str, Callable[[], Any]]:
@@ -250,12 +273,12 @@ class Draft(_Texts):
             "temperature": lambda: real("Temperature", set_.temperature, 0, 2),
             "top_p": lambda: real("Top p", set_.top_p, 0, 1),
             "seed": lambda: whole("Seed", set_.seed, -(2**63), 2**63 - 1),
+            "stop": lambda: texts_of("Stop at", set_.stop),
         }
 
     def _parameters(self) -> dict[str, Any]:
         set_ = self.parameters
         values: dict[str, Any] = {name: read() for name, read in self._readers().items()}
-        values["stop"] = [line for line in set_.stop.splitlines() if line]
         values["effort"] = set_.effort if set_.effort in get_args(Effort) else None
         values["thinking"] = {"on": True, "off": False}.get(set_.thinking)
         return values

@@ -9,15 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 
+from core.errors import StorageError
 from core.prompts.content import Content, Example
 from core.store.embeddings import Embedder, Matrix
 from core.store.items import Item
 from core.store.vectors import Vectors
 
 COLLECTION = "examples"
+PATIENCE = 120.0  # seconds to wait for all contents
+PAUSE = 0.05  # seconds between looks
 KEPT = 16  # sets that were embedded here
 SAME = 6  # decimal places in which similarities are compared, so that rounding errors decide nothing
 NEVER = -2.0  # below every cosine
@@ -31,11 +35,17 @@ class Examples:
     """
 
     def __init__(
-        self, contents: Callable[[], Iterable[Content]], embedder: Embedder, vectors: Vectors | None = None
+        self,
+        contents: Callable[[], Iterable[Content]],
+        embedder: Embedder,
+        vectors: Vectors | None = None,
+        whole: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`whole` says whether `contents` gives all by now."""
         self._contents = contents
         self._embedder = embedder
         self._vectors = vectors
+        self._whole = whole
         self._made: OrderedDict[str, Matrix] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -59,6 +69,12 @@ class Examples:
         return sum(len(content.examples) for content in self._sets().values())
 
     def ids(self) -> list[str]:
+        """StorageError while not all contents are known: what is not named here is deleted from the index."""
+        until = time.monotonic() + PATIENCE
+        while not self._whole():
+            if time.monotonic() > until:
+                raise StorageError("The prompts have not been read yet.", "Search by words works. Wait a moment.")
+            time.sleep(PAUSE)
         return [id for content in self._sets().values() for id in self.ids_of(content)]
 
     def ids_of(self, content: Content) -> list[str]:

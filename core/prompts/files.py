@@ -47,9 +47,11 @@ def read(path: str | Path, most: int) -> tuple[bytes, Stamp]:
     """A regular file's bytes. OSError when it is none (a link is not followed) or has more than `most` bytes."""
     if not stat.S_ISREG(os.lstat(path).st_mode):
         raise OSError(errno.ELOOP, "not a regular file")
-    file = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(file, "rb") as opened:
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(path, flags), "rb") as opened:
         status = os.fstat(opened.fileno())
+        if not stat.S_ISREG(status.st_mode):  # a pipe that came between would be waited for
+            raise OSError(errno.ELOOP, "not a regular file")
         if status.st_size > most:
             raise OSError(errno.EFBIG, "too large")
         return opened.read(), stamp_of(status)
@@ -188,8 +190,7 @@ class Lock:
         if not self._threads.acquire(timeout=PATIENCE):
             raise self._busy()
         try:
-            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-            with os.fdopen(os.open(self._path, flags, 0o666), "r+b", buffering=0) as file:
+            with os.fdopen(open_lock(self._path), "r+b", buffering=0) as file:
                 while not _taken(file.fileno()):
                     if time.monotonic() > until:
                         raise self._busy()
@@ -200,6 +201,16 @@ class Lock:
 
     def _busy(self) -> StorageError:
         return StorageError("Another program is writing to the prompts and does not finish.", "Try again in a moment.")
+
+
+def open_lock(path: Path) -> int:
+    """A handle of the lock's file, which is made if need be. OSError when it cannot be, or is something else."""
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    file = os.open(path, flags, 0o666)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise OSError(errno.ELOOP, "not a regular file")
+    return file
 
 
 def _taken(file: int) -> bool:

@@ -16,45 +16,15 @@ from jinja2.filters import FILTERS as JINJA
 from jinja2.runtime import Context
 from markupsafe import escape
 
-from core.prompts.budget import MOST_ITEMS, Absent, Budget, Denied, kind
+from core.prompts.budget import Absent, Budget, Denied, kind
+from core.prompts.methods import Function, join_text, replace, splitlines, stripped, text_method
 from core.prompts.operators import narrow, percent
 
 MOST_GROUPS = 10_000  # of `batch` and `slice`
 PIECES = 50  # of JSON that are made before they are counted
+LONGEST_ATTRIBUTE = 200  # characters; Jinja2 takes it apart before anything is counted
 
-_LINE_ENDS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 _WORD = re.compile(r"\w+")
-
-Function = Callable[..., Any]
-
-
-def split(budget: Budget, text: str, sep: str | None = None, maxsplit: int = -1) -> list[str]:
-    parts = text.split(sep, maxsplit if 0 <= maxsplit < MOST_ITEMS else MOST_ITEMS)
-    budget.room(len(parts))
-    return parts
-
-
-def rsplit(budget: Budget, text: str, sep: str | None = None, maxsplit: int = -1) -> list[str]:
-    parts = text.rsplit(sep, maxsplit if 0 <= maxsplit < MOST_ITEMS else MOST_ITEMS)
-    budget.room(len(parts))
-    return parts
-
-
-def splitlines(budget: Budget, text: str, keepends: bool = False) -> list[str]:
-    budget.room(1 + sum(text.count(end) for end in _LINE_ENDS))
-    return text.splitlines(bool(keepends))
-
-
-def replace(budget: Budget, text: str, old: Any, new: Any, count: int | None = None) -> str:
-    old, new = budget.text(old), budget.text(new)
-    count = -1 if count is None else count
-    times = text.count(old) if count < 0 else min(count, text.count(old))
-    budget.spend(max(0, len(text) + times * (len(new) - len(old))))
-    return text.replace(old, new, count)
-
-
-def join_text(budget: Budget, text: str, items: Any) -> str:
-    return budget.joined([budget.text(item) for item in budget.items(items)], text)
 
 
 def _indent(budget: Budget, text: str, width: int | str = 4, first: bool = False, blank: bool = False) -> str:
@@ -128,14 +98,6 @@ def _mapping(value: Any) -> dict[Any, Any]:
     return value
 
 
-def text_method(name: str) -> Function:
-    def call(budget: Budget, text: str, *args: Any) -> Any:
-        budget.step(1 + len(text) // 2000)
-        return getattr(str, name)(text, *args)
-
-    return call
-
-
 # (budget, text, ...): given the text of whatever stands before it.
 _TEXT: dict[str, Function] = {
     "capitalize": text_method("capitalize"),
@@ -150,7 +112,7 @@ _TEXT: dict[str, Function] = {
     "safe": lambda budget, text: text,
     "string": lambda budget, text: text,
     "title": _title,
-    "trim": text_method("strip"),
+    "trim": stripped("strip"),
     "upper": text_method("upper"),
     "urlencode": _urlencode,
     "wordcount": _word_count,
@@ -172,6 +134,8 @@ _VALUE: dict[str, Function] = {
 # Jinja's own, with a list: by what they are given first.
 _BY_ENVIRONMENT = ("first", "groupby", "last", "max", "min", "sort")
 _BY_CONTEXT = ("map", "reject", "rejectattr", "select", "selectattr")
+# Where the attribute stands if it is given without its name.
+_ATTRIBUTE_AT = {"groupby": 0, "max": 1, "min": 1, "rejectattr": 0, "selectattr": 0, "sort": 2}
 
 
 def _filter(function: Function, text: bool = False) -> Function:
@@ -188,6 +152,13 @@ def _list_filter(name: str, given: Callable[[Context], Any]) -> Function:
     @pass_context
     def apply(context: Context, value: Any, *args: Any, **kwargs: Any) -> Any:
         budget: Budget = context.environment.budget  # type: ignore[attr-defined]
+        place = _ATTRIBUTE_AT.get(name, len(args))
+        for attribute in (*args[place : place + 1], kwargs.get("attribute")):
+            if isinstance(attribute, str) and len(attribute) > LONGEST_ATTRIBUTE:
+                what = f"The attribute that {name} is given has more than {LONGEST_ATTRIBUTE} characters."
+                raise Denied(what, "Give the name of a field.")
+        if name == "map" and args and isinstance(args[0], str) and args[0] not in FILTERS:
+            raise Denied(f"The template may not use the filter {args[0][:80]}.")
         result = JINJA[name](given(context), budget.items(value), *args, **kwargs)
         lazy = not isinstance(result, str | int | float | list | tuple | dict | Undefined | None)
         return budget.made(list(result) if lazy else result)

@@ -18,6 +18,8 @@ from core.prompts.listing import FILE
 from core.prompts.version import SCHEMA_FILE, published_schema
 
 _SHIPPED = re.compile(rf"{FILE.pattern}|{re.escape(labels.FILE)}|{re.escape(SCHEMA_FILE)}|README\.md")
+_FILLING = f"{files.TEMPORARY}filling-"
+_NOBODYS = re.compile(rf"{re.escape(files.LOCK)}|lost\+found")
 
 
 def shipped() -> Path:
@@ -30,16 +32,20 @@ def prepare(root: Path) -> StorageError | None:
     try:
         if not root.exists():
             _make(root)
+        elif _blank(root):
+            _fill(root)
         _write_schema(root)
     except OSError as error:
         return closed(error, root.is_dir())
+    except StorageError as error:
+        return error
     return probe(root)
 
 
 def probe(root: Path) -> StorageError | None:
     """Why the root cannot be written, if so."""
     try:
-        os.close(os.open(root / files.LOCK, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666))
+        os.close(files.open_lock(root / files.LOCK))
     except OSError as error:
         return closed(error, root.is_dir())
     return None
@@ -61,8 +67,7 @@ def _make(root: Path) -> None:
     source = shipped()
     temporary = root.with_name(f"{files.TEMPORARY}{secrets.token_hex(8)}")
     try:
-        here = root.resolve()
-        if source.is_dir() and source not in (here, *here.parents):
+        if _can_give(source, root):
             shutil.copytree(source, temporary, ignore=_others)
         else:
             temporary.mkdir()
@@ -72,6 +77,40 @@ def _make(root: Path) -> None:
             raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _can_give(source: Path, root: Path) -> bool:
+    here = root.resolve()
+    return source.is_dir() and source not in (here, *here.parents)
+
+
+def _blank(root: Path) -> bool:
+    """Whether nobody has put anything there, as in a volume that was just mounted; or whether filling it was broken
+    off, which left a temporary folder."""
+    with os.scandir(root) as entries:
+        found = {entry.name for entry in entries if not _NOBODYS.fullmatch(entry.name)}
+        return not found or any(name.startswith(_FILLING) for name in found)
+
+
+def _fill(root: Path) -> None:
+    """Each prompt appears at once. The folder itself stays, because a mounted one cannot be replaced."""
+    source = shipped()
+    if not _can_give(source, root):
+        return
+    with files.Lock(root).held():
+        if not _blank(root):  # another process was faster
+            return
+        temporary = root / f"{_FILLING}{secrets.token_hex(8)}"
+        try:
+            shutil.copytree(source, temporary, ignore=_others)
+        except OSError:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        for child in sorted(temporary.iterdir()):
+            if not os.path.lexists(root / child.name):
+                child.rename(root / child.name)
+        for left in root.glob(f"{_FILLING}*"):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _others(folder: str, names: list[str]) -> list[str]:
@@ -86,6 +125,6 @@ def _write_schema(root: Path) -> None:
     path = root / SCHEMA_FILE
     wanted = (json.dumps(published_schema(), indent=2, ensure_ascii=False) + "\n").encode()
     with contextlib.suppress(OSError):
-        if not path.is_symlink() and path.read_bytes() == wanted:
+        if files.read(path, len(wanted))[0] == wanted:
             return
     files.replace(path, wanted)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from core.errors import BadRequest, NotFound
+from core.prompts.budget import MOST_TEXT, too_much
 from core.prompts.names import Ref
-from core.prompts.syntax import Tree, Wrong
+from core.prompts.syntax import MOST_TOKENS, Scanned, Tree, Wrong
 from core.prompts.version import Version
 
 DEEPEST = 10  # prompts within prompts
 MOST = 200  # includes of one prompt
 
 Lookup = Callable[[Ref], Version]
-References = Callable[[str], tuple[tuple[str, int], ...]]
+References = Callable[[str], Scanned]
 
 
 class Includes:
@@ -25,7 +26,7 @@ class Includes:
         self._path = (root,) if root else ()
         self._longest = DEEPEST + len(self._path)
         self._resolved: dict[str, Version] = {}
-        self._count = 0
+        self._count = self._size = self._tokens = 0
         self.parts: dict[str, Version] = {}  # by name@number, in the order of their first use
 
     def tree(self, text: str) -> Tree:
@@ -33,8 +34,9 @@ class Includes:
         return self._tree(text, "", self._path)
 
     def _tree(self, text: str, name: str, path: tuple[str, ...]) -> Tree:
+        scanned = self._scanned(text, name)
         children = []
-        for reference, line in self._references(text):
+        for reference, line in scanned.includes:
             try:
                 version = self._version(reference, path)
                 self.parts.setdefault(version.ref, version)
@@ -46,6 +48,17 @@ class Includes:
                 raise
             children.append((reference, child))
         return Tree(text, name, tuple(children))
+
+    def _scanned(self, text: str, name: str) -> Scanned:
+        """The text parsed, if there are not too many: the sum is known before the next one is looked up."""
+        self._size += len(text)
+        if self._size > MOST_TEXT:
+            raise _large(f"{MOST_TEXT:,} characters", name)
+        scanned = self._references(text)
+        self._tokens += scanned.tokens
+        if self._tokens > MOST_TOKENS:
+            raise _large(f"{MOST_TOKENS:,} words and signs", name)
+        return scanned
 
     def _version(self, reference: str, path: tuple[str, ...]) -> Version:
         self._count += 1
@@ -69,3 +82,8 @@ class Includes:
                 "Include a prompt that has exactly one message.",
             )
         return version
+
+
+def _large(most: str, name: str) -> Wrong:
+    error = too_much(f"the messages have, with what they include, more than {most}")
+    return Wrong(error.what, error.fix, name, 0)

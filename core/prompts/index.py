@@ -9,10 +9,10 @@ from pathlib import Path
 import structlog
 
 from core.prompts.cache import Cache, Row
-from core.prompts.labels import History
 from core.prompts.listing import Root
 from core.prompts.records import Entry, Problem
 from core.prompts.shelf import Shelf
+from core.prompts.witness import Seen
 from core.prompts.words import Words, fold
 
 log = structlog.get_logger()
@@ -22,7 +22,7 @@ AT_ONCE = 100  # folders whose versions are written to the cache together
 class Index:
     """Thread-safe. A shelf's lock is taken before the one here, never after it."""
 
-    def __init__(self, root: Path, cache: Cache, seen: Callable[[str, History], None]) -> None:
+    def __init__(self, root: Path, cache: Cache, seen: Seen) -> None:
         self.root = root
         self._root = Root.of(root)
         self.scanned = threading.Event()  # whether everything has been looked at once
@@ -55,21 +55,26 @@ class Index:
     def entries(self) -> tuple[Entry, ...]:
         """As of the last look, by name."""
         with self._lock:
-            if self._sorted is None:
-                self._sorted = tuple(self._entries[name] for name in sorted(self._entries))
-            return self._sorted
+            return self._listed()
 
     def found(self, query: str, tag: str, label: str) -> list[Entry]:
         """Entries that have the tag and the label, and every word of `query` in name, tags or description."""
         words = fold(query).split()
-        heads = {entry.name: self._heads.get(entry.name, ("", ())) for entry in self.entries()} if words or tag else {}
+        with self._lock:
+            entries = self._listed()
+            heads = {entry.name: self._heads[entry.name] for entry in entries} if words or tag else {}
         return [
             entry
-            for entry in self.entries()
+            for entry in entries
             if (not label or label in entry.labels)
             and (not tag or tag in heads[entry.name][1])
             and all(word in heads[entry.name][0] for word in words)
         ]
+
+    def _listed(self) -> tuple[Entry, ...]:
+        if self._sorted is None:
+            self._sorted = tuple(self._entries[name] for name in sorted(self._entries))
+        return self._sorted
 
     def words(self) -> dict[str, tuple[Words, ...]]:
         """Of each prompt the words of its versions, newest first."""

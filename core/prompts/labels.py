@@ -31,6 +31,7 @@ class History:
     damaged: int = 0  # the line that breaks the chain; 0 when none does
     why: str = ""  # what is wrong with that line
     ended: bool = True  # the last good line ends with a line break
+    torn: int = 0  # bytes after that which are no line: what a crash left of one, or somebody else
 
     def positions(self) -> dict[str, int]:
         """Where each label that is set points to, by name."""
@@ -60,7 +61,10 @@ class History:
 
 
 def parse(data: bytes) -> History:
-    """Read a history. A last line that a crash cut off is left out; what breaks the chain ends it."""
+    """Read a history. A last line that a crash cut off is left out; what breaks the chain ends it.
+
+    A last line without its line break counts when it is a move. When it is none, but whole JSON, no crash has cut it.
+    """
     moves: list[Move] = []
     end = 0
     lines = data.split(b"\n")
@@ -71,9 +75,21 @@ def parse(data: bytes) -> History:
             return History(tuple(moves), end, number, why)
         moves.append(move)
         end += len(line) + 1
-    if torn and (move := _move(torn, moves)[0]):
-        return History((*moves, move), end + len(torn), ended=False)
-    return History(tuple(moves), end)
+    if torn:
+        move, why = _move(torn, moves)
+        if move is not None:
+            return History((*moves, move), end + len(torn), ended=False)
+        if _whole(torn):
+            return History(tuple(moves), end, len(lines) + 1, why)
+    return History(tuple(moves), end, torn=len(torn))
+
+
+def _whole(line: bytes) -> bool:
+    try:
+        orjson.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 def _move(line: bytes, before: list[Move]) -> tuple[Move | None, str]:

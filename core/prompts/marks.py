@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -13,6 +12,7 @@ from core.prompts.files import Stamp
 from core.prompts.labels import History
 from core.prompts.listing import Folder, Listing
 from core.prompts.records import Problem
+from core.prompts.witness import Seen
 
 TRIES = 10  # looks at a history that has become shorter, before it is believed
 PAUSE = 0.01  # seconds between them
@@ -32,7 +32,7 @@ class Labels:
 class Marks:
     """Not thread-safe: a shelf's lock stands before it."""
 
-    def __init__(self, folder: Folder, seen: Callable[[str, History], None]) -> None:
+    def __init__(self, folder: Folder, seen: Seen) -> None:
         self._folder = folder
         self._seen = seen
         self._labels = Labels()

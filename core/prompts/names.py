@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
 from core.errors import BadRequest
@@ -19,6 +20,7 @@ _PART = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _LABEL = re.compile(r"[a-z][a-z0-9_-]*")
 _NUMBER = re.compile(r"v?([1-9][0-9]{0,8})")
 _WINDOWS = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]")  # names that Windows keeps for devices
+_LETTERS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "æ": "ae", "ø": "oe", "å": "aa", "ł": "l"})
 RULE = "Use lower-case letters, digits, - and _, with / between folders, for example support/refund-reply."
 
 
@@ -68,7 +70,9 @@ def check_name(name: str) -> str:
 
 def suggest(text: str) -> str:
     """A name that is allowed and looks like `text`; "" when nothing is left of it."""
-    parts = [re.sub(r"[^a-z0-9_]+", "-", part.lower()).strip("-_")[:LONGEST_PART] for part in text.split("/")]
+    plain = text.lower().translate(_LETTERS)
+    plain = "".join(c for c in unicodedata.normalize("NFKD", plain) if not unicodedata.combining(c))
+    parts = [re.sub(r"[^a-z0-9_]+", "-", part).strip("-_")[:LONGEST_PART] for part in plain.split("/")]
     parts = [f"{part}-1" if _WINDOWS.fullmatch(part) else part for part in parts if part]
     return "/".join(parts[:DEEPEST])[:LONGEST_NAME].strip("/-_")
 

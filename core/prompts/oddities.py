@@ -35,6 +35,14 @@ def unreadable(name: str, number: int, what: str, fix: str, known: bool) -> Prob
     return Problem(name, number, "unreadable", what, fix)
 
 
+def forgotten(name: str, number: int, problem: Problem | None) -> Problem:
+    """Instead of a problem that said that what was saved is known, when it turned out that it is not."""
+    if problem and problem.draft:
+        return edited(name, number, problem.draft, known=False)
+    fix = f"Bring {name}/v{number}.yaml back with git."
+    return Problem(name, number, "unreadable", f"{name}@{number} cannot be used as it is, nor is it kept.", fix)
+
+
 def closed(name: str, number: int | None, inside: str, error: OSError) -> Problem:
     """A file or folder that the system does not let us read."""
     reason = (os.strerror(error.errno) if error.errno else type(error).__name__).lower()

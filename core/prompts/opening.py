@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.conversations.choice import PromptChoice
+from core.errors import BadRequest, NotFound
 from core.messages import Message
 from core.prompts.content import Content, PromptMessage
 from core.prompts.templates import Needed, Templates
@@ -53,6 +54,20 @@ class Openings:
         rendered = self._templates.render(content, values, question=question)
         messages = rendered.messages if content is version.content else rendered.messages[:-1]
         return Opening(version, messages, tuple((part.name, part.number) for part in rendered.parts))
+
+    def asked(self, opening: Opening, choice: PromptChoice, text: str) -> Opening | None:
+        """The opening with all parts of its prompt if `text` is the prompt's closing question with the values put in;
+        None if it is another one, or a value is missing.
+        """
+        if opening.version.content.messages[-1].role != "user":
+            return None
+        try:
+            rendered = self._templates.render(opening.version, choice.values, question=text)
+        except (BadRequest, NotFound):
+            return None
+        if rendered.messages[-1].text.strip() != text.strip():
+            return None
+        return replace(opening, parts=tuple((part.name, part.number) for part in rendered.parts))
 
     def variables(self, ref: str) -> tuple[Needed, ...]:
         """The variables that a conversation with this prompt uses, in the order of their first use."""

@@ -16,6 +16,7 @@ from core.prompts.files import Lock
 from core.prompts.index import Index
 from core.prompts.listing import Root
 from core.prompts.names import LATEST, Ref, check_label, check_name
+from core.prompts.numbers import Numbers
 from core.prompts.records import ANY, Anything, Entry, Finding, Found, Gate, Move, Problem, Saved
 from core.prompts.search import Search
 from core.prompts.shelf import Shelf
@@ -56,6 +57,7 @@ class Registry:
         self._problem = ground.prepare(root)
         self._cache = Cache(data / f"prompt-index-{own}.db")
         self._witness = Witness(data / "prompt-heads" / own)
+        self._numbers = Numbers(data / "prompt-numbers" / own, self._cache)
         self._index = Index(root, self._cache, self._witness.saw)
         self._watch = Watch(self._index)
         self._search = Search(self._index, self._cache)
@@ -153,9 +155,11 @@ class Registry:
         author: str = "",
         parent: int | None = None,
     ) -> Saved:
-        """Write the next version, unless there is one with the same content, description and tags: then that one."""
+        """Write the next version, unless there is one with the same content, description and tags: then that one is
+        given back and nothing changes, also when it is an old one."""
         shelf = self._index.shelf(check_name(name))
-        saved = changes.save(self.root, self._lock, shelf, content, description, tags, change, author, parent)
+        about = (content, description, tags, change, author, parent)
+        saved = changes.save(self.root, self._lock, shelf, *about, self._numbers)
         self._index.refresh([name])
         return saved
 
@@ -172,13 +176,15 @@ class Registry:
         target = None if to is None else self._numbered(shelf, to)
         by = changes.line(by, "name of who moves the label", changes.LONGEST_WHO) or "unknown"
         why = changes.line(why, "reason")
-        if check_label(label) in self.protected and shelf.labels().history.positions().get(label) != to:
+        allowed = check_label(label) not in self.protected
+        if not allowed and not changes.stays(shelf.labels().history, label, target):
             if not why:
                 raise BadRequest(f"{label} is protected: it moves only with a reason.", "Say why it moves.")
             if target is not None:
                 for gate in self.gates:
                     gate(target, label)
-        made = changes.move(self._lock, shelf, label, target, by, why, expect)
+            allowed = True
+        made = changes.move(self._lock, shelf, label, target, by, why, expect, allowed)
         self._index.refresh([name])
         return made
 

@@ -13,11 +13,12 @@ from types import CodeType
 from typing import Any
 
 from jinja2 import Template, Undefined, pass_context
+from jinja2.filters import _GroupTuple
 from jinja2.runtime import Context, LoopContext, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Cycler, Joiner, Namespace, missing
 
-from core.prompts.budget import Budget, kind
+from core.prompts.budget import Budget, Denied, kind
 from core.prompts.filters import FILTERS, mapping_of
 from core.prompts.methods import METHODS, TESTS
 from core.prompts.operators import calculate
@@ -48,7 +49,8 @@ class Unset(Undefined):
             return self._undefined_hint or "a value is not set"
         if owner is missing:
             return f"{name} is not set"
-        return f"{kind(owner)} has no {f'item {name}' if isinstance(name, int) else f'field {str(name)[:80]!r}'}"
+        has = "; it has grouper and list" if isinstance(owner, _GroupTuple) else ""
+        return f"{kind(owner)} has no {f'item {name}' if isinstance(name, int) else f'field {str(name)[:80]!r}'}{has}"
 
 
 class Method:
@@ -79,8 +81,14 @@ def _finalize(context: Context, value: Any) -> str:
 
 
 @pass_context
-def _each(context: Context, value: Any) -> Iterator[Any]:
+def _each(context: Context, value: Any, name: str = "") -> Iterator[Any]:
     budget = _budget(context)
+    if isinstance(value, str) and value:  # almost always a list that was given as text
+        raise Denied(
+            f"{name or 'What the loop goes through'} is text, not a list.",
+            f'Give it as a JSON list like ["a", "b"], or split it: {name or "text"}.split(","). '
+            f"For its letters, write {name or 'text'}|list.",
+        )
     for item in budget.items(value):
         budget.step()
         yield item
@@ -182,12 +190,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.budget.step()
         if isinstance(obj, Undefined):
             return obj[argument]  # raises what it has to say
-        with_name = isinstance(argument, str) and not argument.startswith("_")
         try:
             if isinstance(obj, dict) or (isinstance(obj, list | tuple | str) and isinstance(argument, int)):
                 return obj[argument]
-            if with_name and (isinstance(obj, Namespace) or (type(obj) is not tuple and isinstance(obj, tuple))):
-                return getattr(obj, argument)  # of a group that `groupby` made: grouper and list
+            if isinstance(obj, _GroupTuple) and argument in _GroupTuple._fields:
+                return getattr(obj, argument)
+            if isinstance(obj, Namespace) and isinstance(argument, str) and not argument.startswith("_"):
+                return getattr(obj, argument)
         except (LookupError, AttributeError):
             pass
         return self.undefined(obj=obj, name=argument)

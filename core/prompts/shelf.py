@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -16,11 +17,11 @@ from core.prompts import files, oddities
 from core.prompts.cache import Cache, Facts, Row
 from core.prompts.content import LARGEST
 from core.prompts.files import Stamp
-from core.prompts.labels import History
 from core.prompts.listing import Folder, Listing, Root
 from core.prompts.marks import Labels, Marks
 from core.prompts.records import Entry, Problem, Unread
 from core.prompts.version import Version, from_text
+from core.prompts.witness import Seen
 from core.prompts.words import Words
 
 
@@ -38,14 +39,15 @@ class Card:
 class Shelf:
     """Thread-safe. Every method looks at the disk first, which takes microseconds when nothing has changed."""
 
-    def __init__(self, root: Root, name: str, cache: Cache, seen: Callable[[str, History], None]) -> None:
-        """`seen` is told of every history that was read."""
+    def __init__(self, root: Root, name: str, cache: Cache, seen: Seen) -> None:
+        """`seen` is told of every history that was read, and of every file that was written."""
         self.name = name
         self.lock = threading.RLock()
         self._folder = Folder(root, name)
         self._cache = cache
         self._listing = Listing()
         self._marks = Marks(self._folder, seen)
+        self._seen = seen
         self._labels = Labels()
         self._cards: dict[int, Card] = {}
         self._changed = True
@@ -88,6 +90,12 @@ class Shelf:
         with self.lock:
             return self._card(number) if number in self.listing().numbers else None
 
+    def intact(self) -> dict[int, str]:
+        """SHA-256 in hex of the files that are as they were saved, by number. One look at the folder for all."""
+        with self.lock:
+            cards = {number: self._card(number) for number in self.listing().numbers}
+            return {number: card.raw.hex() for number, card in cards.items() if card and not card.problem}
+
     def version(self, number: int) -> Version | None:
         """What was saved under this number; None when there is no such file. BadRequest when the file is another one
         now and what was saved is not known."""
@@ -108,8 +116,9 @@ class Shelf:
         with self.lock:
             for number in reversed(self.listing().numbers):
                 card = self._card(number)
-                if card and card.facts and (version := self.version(number)):
-                    return version
+                with contextlib.suppress(BadRequest):  # it was edited since, and what was saved is not known
+                    if card and card.facts and (version := self.version(number)):
+                        return version
             return None
 
     def labels(self) -> Labels:
@@ -156,6 +165,7 @@ class Shelf:
                 return
             self._cards[version.number] = Card(stamp, False, raw, self._cache.put(version, raw, stamp))
             self._changed = True
+            self._seen(self.name, {version.number: raw.hex()})
 
     def changed(self) -> None:
         """This process wrote something here."""
@@ -168,15 +178,18 @@ class Shelf:
 
     def _newest(self) -> Version | None:
         with self.lock:
-            for number in reversed(self._entry.numbers):
-                card = self._cards.get(number)
-                if card and card.facts and (found := self._cache.version(self.name, number, card.facts.raw)):
-                    return found
-            return self.latest()
+            number = self._entry.numbers[-1]
+            card = self._cards.get(number)
+            found = self._cache.version(self.name, number, card.facts.raw) if card and card.facts else None
+            return found or self.latest()
 
     def _read_version(self, number: int, card: Card, facts: Facts) -> Version | None:
         if card.raw != facts.raw:
-            return self._cache.version(self.name, number, facts.raw)
+            found = self._cache.version(self.name, number, facts.raw)
+            if found is None:
+                card.facts, self._changed = None, True
+                card.problem = oddities.forgotten(self.name, number, card.problem)
+            return found
         if found := self._cache.recent(self.name, number, facts.raw):
             return found
         try:
@@ -235,6 +248,8 @@ class Shelf:
             pass
         except BadRequest as error:
             what, fix = error.what, error.fix
+        except ValueError:  # whatever it is that nobody thought of: one file must not stop the look at all others
+            what, fix = f"{where} holds something that no version can hold.", "Correct it, or bring it back with git."
         facts = old.facts if old and old.facts else self._cache.facts(self.name, number)
         known = facts is not None
         problem = (

@@ -68,16 +68,20 @@ def harmless(text: str) -> str:
     return _CONTROL.sub("\ufffd", text)
 
 
+def escaped(text: str) -> str:
+    """The same JSON, without what a terminal would obey."""
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def coloured(diff: str) -> str:
-    """A unified diff in the colours that everybody knows."""
-    return "".join(map(_colour, diff.splitlines(keepends=True)))
+    """A unified diff, with its two lines of heading, in the colours that everybody knows."""
+    lines = diff.split("\n")
+    return "\n".join([*lines[:2], *map(_colour, lines[2:])])
 
 
 def _colour(line: str) -> str:
-    if line.startswith(("+++", "---")):
-        return line
     colour = {"+": _GREEN, "-": _RED, "@": _CYAN}.get(line[:1], "")
-    return f"{colour}{line.rstrip(chr(10))}{_PLAIN}\n" if colour else line
+    return f"{colour}{line}{_PLAIN}" if colour else line
 
 
 def _row(entry: Entry) -> tuple[str, ...]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any, NamedTuple, NoReturn
@@ -17,7 +18,8 @@ from core.prompts.budget import MOST_TEXT, Denied, too_much
 from core.prompts.sandbox import DONE, EACH, JOINED, MADE, Sandbox
 from core.prompts.scopes import Found, find
 
-MOST_TOKENS = 20_000  # of all that is compiled together
+MOST_TOKENS = 5_000  # of all messages with what they include; plain text is one, whatever its length
+TOKEN_SIZE = 100  # bytes of compiled code for one, at most
 MOST_DEPTH = 60  # of syntax in syntax; Python's own limits lie a little above
 MOST_DIGITS = 1_000  # of a number
 LONGEST = 300  # characters of an error's message
@@ -31,7 +33,7 @@ _NODES = """
     FloorDiv Add Sub Mod Pow Not Neg Pos And Or
 """
 _ALLOWED = frozenset(_NODES.split())
-_LAST = re.compile(r"\binclude\b[^%]*[^%+-]%}$")  # an include is the last in its line
+_INCLUDE = re.compile(r"\binclude\b")
 _OPENING, _CLOSING = ("{{", "{%"), ("}}", "%}")
 _SIGNS = re.compile(r"\{\{|\{%|\}\}|%\}|[\d_]+")
 # Of Jinja2's parser and of Python's compiler.
@@ -55,6 +57,7 @@ class Program:
     found: tuple[Found, ...]
     names: tuple[str, ...]  # of the included texts, "" for the message itself
     tokens: int
+    size: int  # bytes that it takes to keep it and its texts, about
 
     def place(self, line: int) -> tuple[str, int]:
         """(name of the included prompt or "", line in it) of a line that the code names."""
@@ -69,15 +72,23 @@ class Wrong(Denied):
         self.name = name
 
 
-def references(sandbox: Sandbox, text: str) -> tuple[tuple[str, int], ...]:
-    """(reference, line) of all includes, each reference once. Raises Wrong."""
+class Scanned(NamedTuple):
+    """A text that was parsed: (reference, line) of all includes, each reference once."""
+
+    includes: tuple[tuple[str, int], ...]
+    tokens: int
+
+
+def references(sandbox: Sandbox, text: str) -> Scanned:
+    """Raises Wrong."""
     builder = _Builder(sandbox)
     try:
         found = builder.parse(text).find_all(nodes.Include)
         every = [(_reference(node), node.lineno) for node in found]
     except _FAILURES as error:
         raise builder.wrong(error) from None
-    return tuple({reference: (reference, line) for reference, line in reversed(every)}.values())[::-1]
+    includes = tuple({reference: (reference, line) for reference, line in reversed(every)}.values())[::-1]
+    return Scanned(includes, builder.tokens)
 
 
 def compiled(sandbox: Sandbox, tree: Tree) -> Program:
@@ -90,19 +101,19 @@ def compiled(sandbox: Sandbox, tree: Tree) -> Program:
     except _FAILURES as error:
         raise builder.wrong(error) from None
     assert isinstance(code, CodeType)
-    return Program(code, found, tuple(builder.names), builder.tokens)
+    return Program(code, found, tuple(builder.names), builder.tokens, builder.size + builder.tokens * TOKEN_SIZE)
 
 
 class _Builder:
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
         self.tokens = 0
-        self._size = 0
+        self.size = 0
         self.names: list[str] = []
 
     def parse(self, text: str) -> nodes.Template:
-        self._size += len(text)
-        if self._size > MOST_TEXT:
+        self.size += len(text)
+        if self.size > MOST_TEXT:
             raise too_much(f"with what it includes it has more than {MOST_TEXT:,} characters")
         opened = False
         for found in _SIGNS.finditer(text):
@@ -159,6 +170,7 @@ class _Counting(NodeTransformer):
         self._builder = builder
         self._children = dict(tree.children)
         self._lines = tree.text.split("\n") if tree.children else []
+        self._ends: dict[int, bool] = {}
         self._offset = self._line = offset
         self._depth = 0
 
@@ -178,7 +190,13 @@ class _Counting(NodeTransformer):
 
     def visit_For(self, node: nodes.For) -> nodes.Node:
         self.generic_visit(node)
-        node.iter = _filter(node.iter, EACH)
+        named = nodes.Const(_named(node.iter)[:80], lineno=node.lineno)
+        node.iter = _filter(node.iter, EACH, [named])
+        return node
+
+    def visit_Const(self, node: nodes.Const) -> nodes.Node:
+        if isinstance(node.value, float) and not math.isfinite(node.value):
+            raise Denied("A number in the template is too large.", "Write a smaller one.", node.lineno)
         return node
 
     def visit_List(self, node: nodes.Expr) -> nodes.Node:
@@ -225,9 +243,17 @@ class _Counting(NodeTransformer):
         body = self._builder.build(child).body
         line = node.lineno - self._offset
         # Jinja2 takes away the line end after a tag, which would join the included text's last line with the next one.
-        if line < len(self._lines) and _LAST.search(self._lines[line - 1]) and not child.text.endswith("\n"):
+        if line < len(self._lines) and self._include_ends(line) and not child.text.endswith("\n"):
             body.append(nodes.Output([nodes.TemplateData("\n")], lineno=node.lineno))
         return nodes.Scope(body, lineno=node.lineno)
+
+    def _include_ends(self, line: int) -> bool:
+        """Whether an include is the last in this line."""
+        if line not in self._ends:
+            text = self._lines[line - 1]
+            tag = text[text.rfind("%", 0, -2) + 1 : -2] if text.endswith("%}") else ""
+            self._ends[line] = not tag.endswith(("+", "-")) and _INCLUDE.search(tag) is not None
+        return self._ends[line]
 
     def _no(self, node: nodes.Node, what: str, name: str = "", names: Iterable[str] = ()) -> NoReturn:
         near = difflib.get_close_matches(name, [one for one in names if one.isalpha()], 1)
@@ -235,8 +261,16 @@ class _Counting(NodeTransformer):
         raise Denied(f"The template may not use {what}.", fix, node.lineno)
 
 
-def _filter(node: Any, name: str) -> nodes.Filter:
-    return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
+def _filter(node: Any, name: str, args: Sequence[nodes.Expr] = ()) -> nodes.Filter:
+    return nodes.Filter(node, name, [*args], [], None, None, lineno=node.lineno)
+
+
+def _named(node: nodes.Node) -> str:
+    """`a.b` as it is written, "" for what is not only names."""
+    if isinstance(node, nodes.Getattr):
+        owner = _named(node.node)
+        return owner and f"{owner}.{node.attr}"
+    return node.name if isinstance(node, nodes.Name) else ""
 
 
 def _reference(node: nodes.Include) -> str:

@@ -28,13 +28,13 @@ from core.prompts.render import (
     with_examples,
 )
 from core.prompts.sandbox import Sandbox
-from core.prompts.syntax import MOST_TOKENS, NESTED, NESTED_FIX, Program, Tree, Wrong, compiled, references
+from core.prompts.syntax import MOST_TOKENS, NESTED, NESTED_FIX, Program, Scanned, Tree, Wrong, compiled, references
 from core.prompts.version import Version
 
 __all__ = ["MissingVariables", "Needed", "Part", "Rendered", "Templates"]
 
 KEPT = 500  # compiled messages
-KEPT_TEXT = 20_000_000  # characters of them
+KEPT_SIZE = 20_000_000  # bytes of them, about
 
 Nearest = Callable[[Content, str], tuple[Example, ...]]
 Key = TypeVar("Key", bound=Hashable)
@@ -52,11 +52,11 @@ class Templates:
         self._lookup = lookup
         self._nearest = nearest
         self._sandbox = Sandbox()
-        self._references: _Kept[str, tuple[tuple[str, int], ...]] = _Kept(
-            lambda text: references(self._sandbox, text), len
+        self._references: _Kept[str, Scanned] = _Kept(
+            lambda text: references(self._sandbox, text), lambda text, scanned: len(text)
         )
         self._programs: _Kept[Tree, Program] = _Kept(
-            lambda tree: compiled(self._sandbox, tree), lambda tree: len(tree.text)
+            lambda tree: compiled(self._sandbox, tree), lambda tree, program: program.size
         )
 
     def variables(self, prompt: Version | Content) -> tuple[Needed, ...]:
@@ -188,7 +188,7 @@ class _Entry(Generic[Value]):
 class _Kept(Generic[Key, Value]):
     """What was made lately, by what it was made of."""
 
-    def __init__(self, make: Callable[[Key], Value], size: Callable[[Key], int]) -> None:
+    def __init__(self, make: Callable[[Key], Value], size: Callable[[Key, Value], int]) -> None:
         self._make = make
         self._size_of = size
         self._entries: OrderedDict[Key, _Entry[Value]] = OrderedDict()
@@ -201,11 +201,12 @@ class _Kept(Generic[Key, Value]):
             if (entry := self._entries.get(key)) is not None:
                 self._entries.move_to_end(key)
                 return entry.value
-        entry = _Entry(self._make(key), self._size_of(key))
+        value = self._make(key)
+        entry = _Entry(value, self._size_of(key, value))
         with self._lock:
             if key not in self._entries:
                 self._entries[key] = entry
                 self._size += entry.size
-            while len(self._entries) > KEPT or self._size > KEPT_TEXT:
+            while len(self._entries) > KEPT or self._size > KEPT_SIZE:
                 self._size -= self._entries.popitem(last=False)[1].size
         return entry.value

@@ -60,7 +60,15 @@ class Trials:
         with suppress(ParleyError):
             row = await asyncio.to_thread(self._ledger.settled, call)
             if row.usage is not None:
-                return Meter(call, row.usage, row.cost, row.first_token, row.duration or 0.0, row.stop_reason or "", prompt=row.prompt)
+                return Meter(
+                    call,
+                    row.usage,
+                    row.cost,
+                    row.first_token,
+                    row.duration or 0.0,
+                    row.stop_reason or "",
+                    prompt=row.prompt,
+                )
         return None
 
 

@@ -55,8 +55,9 @@ class PromptUsage:
                 for key, count, cost, unpriced, last in connection.execute(spent.where(*wanted).group_by(by))
             }
             for key, rating, count in connection.execute(_thumbs(by, wanted)):
-                if key is not None:  # an answer without this prompt; a draft has no thumbs
-                    found[key] = replace(found[key], **{"up" if rating > 0 else "down": count})
+                use = found.get(key)  # None for a call that was made between the two questions
+                if key is not None and use is not None:  # no key: an answer without this prompt; a draft has no thumbs
+                    found[key] = replace(use, **{"up" if rating > 0 else "down": count})
         return found
 
 

@@ -2,63 +2,119 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 
 from core.prompts import labels
-from core.prompts.records import Finding
+from core.prompts.labels import History
+from core.prompts.records import Finding, Problem
 from core.prompts.shelf import Shelf
-from core.prompts.witness import Head, holds
+from core.prompts.witness import Head, Memory, holds
 
 GIT = "Look at it with git, and bring back what was there."
+PAUSE = 0.05  # seconds after which a line that was being written is whole
 
 
-def check(shelf: Shelf, heads: Mapping[str, Head]) -> Iterator[Finding]:
-    """What is wrong in one folder; `shelf` must be a fresh one. `heads` are those that the witness remembers."""
+def check(shelf: Shelf, heads: Memory) -> Iterator[Finding]:
+    """What is wrong in one folder; `shelf` must be a fresh one. `heads` is what the witness remembers; it is told what
+    is seen for the first time."""
     entry = shelf.entry()
-    for problem in entry.problems:
-        if problem.kind == "history":
-            yield Finding(problem.name, problem.what, "tampered", problem.fix)
-        elif problem.kind in ("link", "name"):
-            yield Finding(problem.name, problem.what, "note", problem.fix)
-        elif problem.draft is not None:
-            what = f"v{problem.number} is not as it was saved: its hash or seal does not fit."
-            yield Finding(problem.name, what, "edited", "Restore it, or save what it says now as a new version.")
-        else:
-            yield Finding(problem.name, problem.what, "edited", problem.fix)
+    yield from map(_problem, entry.problems)
     if not shelf.name:
         return
     history = shelf.labels().history
-    yield from _targets(shelf)
-    head = heads.get(shelf.name)
-    if head and not holds(history, head):
+    if history.torn:
+        time.sleep(PAUSE)
+        shelf.changed()
+        history = shelf.labels().history
+    if history.torn:
+        what = f"{shelf.name}/{labels.FILE} ends with {history.torn} bytes that are no move of a label."
+        yield Finding(shelf.name, what, "edited", f"Unless it crashed while it wrote them: {GIT}")
+    head = heads.get(shelf.name, Head())
+    meant = f"{GIT} If it was meant, delete {heads.place(shelf.name)}: then it is not remembered any more."
+    told: set[int] = set()
+    yield from _targets(shelf, history, told)
+    if not shelf.is_prompt:
+        return
+    yield from _missing(shelf, head, told, meant)
+    intact = shelf.intact()
+    yield from _rewritten(shelf, intact, head, told, meant)
+    if not holds(history, head):
         gone = head.moves - len(history.moves)
         what = (
             f"{shelf.name}/{labels.FILE} lacks its last {gone} moves of {head.moves}."
             if gone > 0
             else f"{shelf.name}/{labels.FILE} holds other moves than it did."
         )
-        yield Finding(shelf.name, what, "tampered", GIT)
+        yield Finding(shelf.name, what, "tampered", meant)
+    if shelf.name not in heads.damaged:
+        heads.keep(shelf.name, history)
+        heads.keep(shelf.name, {number: raw for number, raw in intact.items() if number not in head.files})
 
 
-def _targets(shelf: Shelf) -> Iterator[Finding]:
+def gone(names: set[str], heads: Memory) -> Iterator[Finding]:
+    """Prompts that the witness remembers and that are not among `names`; and what it cannot read."""
+    for name in sorted(heads.keys() - names):
+        moves, _, files = heads[name]
+        what = f"its labels had moved {moves} times" if moves else f"{len(files)} of its versions had been seen"
+        meant = f"If it was meant to go, delete {heads.place(name)}: then it is not remembered any more."
+        yield Finding(name, f"{name} is gone, although {what}.", "tampered", f"Bring it back with git. {meant}")
+    for name in heads.damaged:
+        what = f"{heads.place(name)} cannot be read, so nobody remembers what was seen of {name}."
+        yield Finding(name, what, "edited", "Look at the prompt with git; then delete that file, it is made anew.")
+
+
+def _problem(problem: Problem) -> Finding:
+    if problem.kind == "history" or (problem.kind in ("link", "name") and problem.name.endswith(f"/{labels.FILE}")):
+        return Finding(problem.name, problem.what, "tampered", problem.fix)
+    if problem.kind in ("link", "name"):
+        return Finding(problem.name, problem.what, "note", problem.fix)
+    if problem.draft is not None:
+        what = f"v{problem.number} is not as it was saved: its hash or seal does not fit."
+        return Finding(problem.name, what, "edited", "Restore it, or save what it says now as a new version.")
+    return Finding(problem.name, problem.what, "edited", problem.fix)
+
+
+def _targets(shelf: Shelf, history: History, told: set[int]) -> Iterator[Finding]:
     """Versions that labels were set to and that are not there any more, or are others."""
-    told: set[tuple[int | None, str]] = set()
-    now = shelf.labels().history.positions()
-    for move in shelf.labels().history.moves:
-        if move.to is None or (move.to, move.content) in told:
+    seen: set[tuple[int, str]] = set()
+    now = history.positions()
+    for move in history.moves:
+        if move.to is None or (move.to, move.content) in seen:
             continue
-        told.add((move.to, move.content))
+        seen.add((move.to, move.content))
         set_to = "points to it" if now.get(move.label) == move.to else "was set to it once"
         card = shelf.card(move.to)
         if card is None:
+            told.add(move.to)
             yield Finding(shelf.name, f"v{move.to} is missing, and {move.label} {set_to}.", "tampered", GIT)
         elif card.facts is not None and card.facts.hash != move.content:
+            told.add(move.to)
             what = f"v{move.to} is another one than when {move.label} was set to it."
             yield Finding(shelf.name, what, "tampered", GIT)
 
 
-def gone(names: set[str], heads: Mapping[str, Head]) -> Iterator[Finding]:
-    """Prompts that the witness remembers and that are not among `names`."""
-    for name in sorted(heads.keys() - names):
-        what = f"{name} is gone, although its labels had moved {heads[name].moves} times."
-        yield Finding(name, what, "note", "If it was not you who removed it, bring it back with git.")
+def _missing(shelf: Shelf, head: Head, told: set[int], meant: str) -> Iterator[Finding]:
+    """Versions that were there once, and gaps in the numbers: the program leaves none."""
+    numbers = shelf.listing().numbers
+    lost = head.files.keys() - set(numbers)
+    for number in sorted(lost - told):
+        yield Finding(shelf.name, f"v{number} is missing, and it had been seen.", "tampered", meant)
+    for first, last in _gaps({*numbers, *lost, *told}):
+        what = f"v{first} is missing." if first == last else f"v{first} to v{last} are missing."
+        yield Finding(shelf.name, what, "edited", f"The numbers of versions have no gaps. {GIT}")
+
+
+def _gaps(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    for before, after in pairwise([0, *sorted(numbers)]):
+        if after > before + 1:
+            yield before + 1, after - 1
+
+
+def _rewritten(shelf: Shelf, intact: Mapping[int, str], head: Head, told: set[int], meant: str) -> Iterator[Finding]:
+    """Versions that are whole in themselves, but whose files are not those that were seen."""
+    for number, raw in sorted(intact.items()):
+        if number not in told and head.files.get(number, raw) != raw:
+            what = f"v{number} was written anew: its file fits its seal, but is another one than was seen before."
+            yield Finding(shelf.name, what, "tampered", meant)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import datetime
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from core.errors import BadRequest
 from core.prompts import yamltext
-from core.prompts.content import LARGEST, MOST_TAGS, Clean, Content, checked, digest
+from core.prompts.content import LARGEST, MOST_TAGS, Clean, Content, Plain, checked, digest, kept
 
 TAG = r"^[^\s,]([^,\n]{0,38}[^\s,])?$"
-TIME = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$"
+TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?Z$"
 
 
 class PromptFile(Content):
@@ -21,13 +23,21 @@ class PromptFile(Content):
 
     format: Literal[1] = 1
     description: Clean = Field("", max_length=2000, description="What it is for, in a sentence or two.")
-    tags: Annotated[tuple[Annotated[str, Field(pattern=TAG)], ...], Field(strict=False, max_length=MOST_TAGS)] = ()
+    tags: Annotated[
+        tuple[Annotated[str, Field(pattern=TAG), AfterValidator(kept)], ...], Field(strict=False, max_length=MOST_TAGS)
+    ] = ()
     change: Clean = Field("", max_length=2000, description="What is different from the version before, and why.")
     author: Clean = Field("", max_length=200)
-    time: str = Field("", description="When it was saved, in UTC: 2026-11-20T12:00:00Z.")
+    time: Plain = Field(
+        "", description="When it was saved, in UTC: 2026-11-20T12:00:00Z.", json_schema_extra={"pattern": TIME}
+    )
     parent: Annotated[int, Field(ge=1)] | None = Field(None, description="The version that it was made from.")
-    hash: str = Field("", description="SHA-256 of all that shapes a call.")
-    seal: str = Field("", description="SHA-256 of all other fields; shows whether the file was changed afterwards.")
+    hash: Plain = Field("", description="SHA-256 of all that shapes a call.")
+    seal: Plain = Field(
+        "",
+        description="SHA-256 of all other fields, the prompt's name and the version's number; shows whether the file "
+        "was changed, or put in another's place, afterwards.",
+    )
 
 
 SCHEMA_FILE = "prompt.schema.json"  # in the registry's root
@@ -66,14 +76,14 @@ class Version:
             "tags": list(self.tags),
             "change": self.change,
             "author": self.author,
-            "time": self.time.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "time": self.time.astimezone(datetime.UTC).replace(tzinfo=None).isoformat() + "Z",
             "parent": self.parent,
             "hash": self.hash,
         }
         fields = {
             name: value for name, value in (self.content.as_dict() | about).items() if value not in ("", [], None)
         }
-        fields["seal"] = digest(fields)
+        fields["seal"] = _seal(fields, self.name, self.number)
         return {name: fields[name] for name in _FIRST + _CONTENT + _LAST if name in fields}
 
 
@@ -93,25 +103,24 @@ class Read:
 def from_text(text: str, name: str, number: int, where: str = "") -> Read:
     """Raises BadRequest with line and field; `where` is what it calls the text, without it the file's place."""
     where = where or f"{name}/v{number}.yaml"
-    if len(text) > LARGEST:
+    if len(text.encode("utf-8", "surrogatepass")) > LARGEST:
         raise BadRequest(f"{where} is larger than {LARGEST // 1_000_000} MB.", "Shorten it.")
     values = yamltext.load(text, where)
     version = from_values(values, name, number, where)
     seal = values.pop("seal", None)
-    return Read(version, intact=values.get("hash") == version.hash and seal == digest(values))
+    return Read(version, intact=values.get("hash") == version.hash and seal == _seal(values, name, number))
 
 
 def from_values(values: dict[str, Any], name: str, number: int, where: str) -> Version:
     """The version that the fields of a file describe. Raises BadRequest that names the field."""
     file = checked(PromptFile, values, where)
-    try:
-        time = (
-            datetime.datetime.fromisoformat(file.time)
-            if file.time
-            else datetime.datetime.fromtimestamp(0, datetime.UTC)
-        )
-    except ValueError:
-        raise BadRequest(f"{where} cannot be read: time is no time.", "Write it as 2026-11-20T12:00:00Z.") from None
+    time = datetime.datetime.fromtimestamp(0, datetime.UTC)
+    if file.time:
+        try:
+            time = datetime.datetime.fromisoformat(file.time if re.fullmatch(TIME, file.time) else "")
+        except ValueError:
+            fix = "Write it as 2026-11-20T12:00:00Z."
+            raise BadRequest(f"{where} cannot be read: time is no time.", fix) from None
     return Version(
         name,
         number,
@@ -120,7 +129,7 @@ def from_values(values: dict[str, Any], name: str, number: int, where: str) -> V
         file.tags,
         file.change,
         file.author,
-        time if time.tzinfo else time.replace(tzinfo=datetime.UTC),
+        time,
         file.parent,
     )
 
@@ -129,6 +138,10 @@ def published_schema() -> dict[str, Any]:
     """The format as JSON Schema (draft 2020-12), for editors and for programs that write prompts."""
     schema = PromptFile.model_json_schema(by_alias=True)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "A version of a prompt"}
+
+
+def _seal(fields: Mapping[str, Any], name: str, number: int) -> str:
+    return digest({**fields, "name": name, "number": number})
 
 
 def _content_of(file: PromptFile) -> Content:

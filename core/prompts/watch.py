@@ -32,7 +32,8 @@ class Watch:
 
     @property
     def running(self) -> bool:
-        return self._thread is not None
+        """Whether what is in memory is all that there will be, or is kept right: not when the thread has died."""
+        return self._thread is not None and (self._thread.is_alive() or self._stop.is_set())
 
     def start(self) -> None:
         if self._thread is None:
@@ -47,9 +48,7 @@ class Watch:
     def _run(self) -> None:
         logging.getLogger("watchfiles").setLevel(logging.WARNING)
         self._scan()
-        for entry in self._index.entries():
-            if not self._stop.is_set():
-                _ = entry.latest  # so that a list does not have to read it
+        self._read()
         while not self._stop.is_set():
             try:
                 self.polling = False
@@ -61,6 +60,16 @@ class Watch:
                 until = time.monotonic() + RARELY
                 while time.monotonic() < until and not self._stop.wait(max(POLL, SHARE * self._taken)):
                     self._scan()
+
+    def _read(self) -> None:
+        """The newest versions, so that a list does not have to."""
+        for entry in self._index.entries():
+            if self._stop.is_set():
+                return
+            try:
+                _ = entry.latest
+            except Exception as error:  # whoever asks for it is told; the thread must live on
+                log.info("prompts.read", prompt=entry.name, error=type(error).__name__)
 
     def _scan(self) -> None:
         began = time.monotonic()

@@ -5,6 +5,7 @@ Read as YAML 1.2's core schema, so `no`, `on` and a date are text.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -47,11 +48,18 @@ def _integer(loader: Any, node: Any) -> int:
         raise ConstructorError(None, None, "a number with too many digits", node.start_mark) from None
 
 
+def _float(loader: Any, node: Any) -> float:
+    number = float(node.value)
+    if not math.isfinite(number):
+        raise ConstructorError(None, None, "a number that is too large", node.start_mark)
+    return number
+
+
 class _Loader(_Loading):  # type: ignore[misc]
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = _resolvers({})
     yaml_constructors: ClassVar[dict[str, Any]] = _Loading.yaml_constructors | {
         "tag:yaml.org,2002:int": _integer,
-        "tag:yaml.org,2002:float": lambda loader, node: float(node.value),
+        "tag:yaml.org,2002:float": _float,
     }
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,8 +14,9 @@ import orjson
 import pytest
 
 from core.prompts.content import parse_content
-from core.prompts.version import Version
+from core.prompts.version import Version, to_text
 from tests.api._server import Api, MakeSettings, Puppet, serving
+from tests.prompt_files import empty_root
 
 PROMPTS = "/api/v1/prompts"
 REPLY: dict[str, Any] = {
@@ -36,7 +38,7 @@ def save(api: Api, name: str, value: dict[str, Any] | str, **about: Any) -> Vers
 
 @pytest.fixture
 async def api(settings: MakeSettings, tmp_path: Path) -> AsyncIterator[Api]:
-    (tmp_path / "prompts").mkdir()
+    empty_root(tmp_path / "prompts")
     async with serving(settings(PARLEY_RETRIES=0), {"puppet": Puppet()}) as running:
         save(running, "shared/tone", "Be kind.", description="How we sound", tags=["tone"])
         running.services.registry.move("shared/tone", "production", 1, by="ada", why="first")
@@ -293,7 +295,7 @@ async def test_a_file_changed_by_hand_is_not_served(api: Api) -> None:
 
 
 async def test_a_version_that_arrives_with_git_shows_up(api: Api, tmp_path: Path) -> None:
-    text = (api.services.registry.root / "shared" / "tone" / "v1.yaml").read_text("utf-8")
+    text = to_text(replace(api.services.registry.version("shared/tone@1"), name="arrived"))
     (api.services.registry.root / "arrived").mkdir()
     (api.services.registry.root / "arrived" / "v1.yaml").write_text(text, "utf-8")
     assert (await get(api, "/arrived"))[2]["messages"][0]["content"] == "Be kind."

@@ -15,6 +15,7 @@ from core.prompts.content import parse_content
 from core.prompts.version import Version
 from core.providers import Status
 from tests.api._server import Api, MakeSettings, Puppet, serving
+from tests.prompt_files import empty_root
 
 ASK: list[Any] = [{"role": "user", "content": "And abroad?"}]
 REFUND: dict[str, Any] = {
@@ -44,7 +45,7 @@ def puppet() -> Puppet:
 
 @pytest.fixture
 async def api(settings: MakeSettings, puppet: Puppet, tmp_path: Path) -> AsyncIterator[Api]:
-    (tmp_path / "prompts").mkdir()
+    empty_root(tmp_path / "prompts")
     async with serving(settings(PARLEY_RETRIES=0), {"puppet": puppet}) as running:
         save(running, "tone", says("system", "Be kind."))
         save(running, "refund", REFUND)
@@ -146,6 +147,14 @@ async def test_a_plain_request_is_as_before(api: Api, puppet: Puppet) -> None:
     assert puppet.requests[0].prompt_name is None
 
 
+async def test_a_prompt_without_a_model_runs_with_the_one_that_is_given(api: Api, puppet: Puppet) -> None:
+    save(api, "bare", says("user", "Hi"))
+    found, answer = await post(api, model="prompt/bare", variables={}, prompt_model="puppet/able")
+    assert found == 200, answer
+    assert puppet.requests[0].model == "puppet/able"
+    assert puppet.requests[0].prompt_name == "bare"
+
+
 async def test_variables_are_text_and_missing_ones_are_named(
     api: Api, client: openai.AsyncOpenAI, puppet: Puppet
 ) -> None:
@@ -166,7 +175,15 @@ async def test_variables_are_text_and_missing_ones_are_named(
         ({"model": "prompt/"}, 400, "model", "no name"),
         ({"model": "prompt/../../etc"}, 400, "model", "cannot be the name"),
         ({"model": "prompt/refund@"}, 400, "model", "cannot be a label"),
-        ({"model": "prompt/bare"}, 400, "model", "has no model"),
+        ({"model": "prompt/bare"}, 400, "prompt_model", "names no model"),
+        ({"model": "prompt/bare", "prompt_model": "nonsense"}, 400, "prompt_model", "maker/model"),
+        ({"model": "prompt/bare", "prompt_model": "prompt/bare"}, 400, "prompt_model", "maker/model"),
+        (
+            {"model": "puppet/able", "messages": ASK, "variables": None, "prompt_model": "a/b"},
+            400,
+            "prompt_model",
+            "prompt/<name>",
+        ),
         ({"model": "prompt/quiet"}, 400, "messages", "question"),
         ({"model": "prompt/quiet", "messages": [{"role": "system", "content": "x"}]}, 400, "messages", "question"),
         ({"model": "prompt/shots"}, 400, "messages", "question"),
@@ -244,7 +261,7 @@ async def test_prompts_in_production_are_listed_as_models(api: Api, client: open
 
 
 async def test_prompts_of_a_provider_that_is_away_are_not_listed(settings: MakeSettings, tmp_path: Path) -> None:
-    (tmp_path / "prompts").mkdir()
+    empty_root(tmp_path / "prompts")
     puppet = Puppet(state=Status("no_key", "No key.", "Add one."))
     async with serving(settings(), {"puppet": puppet}) as api, api.client() as client:
         save(api, "hi", says("user", "Hi", model="puppet/able"))

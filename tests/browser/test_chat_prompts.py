@@ -75,7 +75,7 @@ def test_a_prompt_by_its_label(visit: Open, services: Services, greeting: str, s
 def test_its_question_goes_into_the_box(visit: Open, greeting: str) -> None:
     page = visit()
     options(page)
-    pick(page, f"^{greeting} .* latest")
+    pick(page, f"^{greeting} .* production")
     page.get_by_role("button", name="Fill in the examples").click()
     expect(page.get_by_label("company")).to_have_value("Acme")
     page.get_by_role("button", name="Put its question into the message box").click()
@@ -85,7 +85,7 @@ def test_its_question_goes_into_the_box(visit: Open, greeting: str) -> None:
 def test_without_it_again(visit: Open, services: Services, greeting: str) -> None:
     page = visit()
     options(page)
-    pick(page, f"^{greeting} .* latest")
+    pick(page, f"^{greeting} .* production")
     expect(page.get_by_label("company")).to_be_visible()
     pick(page, "^No prompt")
     expect(page.get_by_label("company")).to_have_count(0)

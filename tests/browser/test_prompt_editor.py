@@ -342,3 +342,21 @@ def test_a_phone_has_room_for_it(visit: Open, services: Services) -> None:
     assert page.evaluate(wide) == 0
     run(page).click()
     expect(answer(page)).to_have_text("Where is it?")
+
+
+def test_two_tabs_with_one_version_keep_a_draft_each(visit: Open, services: Services) -> None:
+    keep(services, "shop/twice")
+    one = show(visit, "shop/twice@1")
+    two = show(visit, "shop/twice@1")
+    one.get_by_label("System message").fill("written in the first tab")
+    two.get_by_label("System message").fill("written in the second tab")
+    for page in (one, two):
+        expect(page.locator("#editor-foot")).to_contain_text("Changed since v1")
+        page.wait_for_timeout(700)
+    two.reload()
+    expect(two.get_by_label("System message")).to_have_value("written in the second tab")
+    save(two, "The second was faster")
+    one.reload()  # there is a newer version now, and the draft of the one before is offered
+    expect(one.locator("#editor .draft")).to_contain_text("unsaved changes to v1")
+    one.locator("#editor .draft").get_by_role("button", name="Show").click()
+    expect(one.get_by_label("System message")).to_have_value("written in the first tab")

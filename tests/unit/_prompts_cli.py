@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from core import cli
+from tests.prompt_files import empty_root
 
 VERSION = """\
 description: Answers about refunds
@@ -58,7 +59,7 @@ class Prompts:
 
 def at_home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything in this folder, an empty registry among it, and no .env of the developer's."""
-    (folder / "prompts").mkdir()
+    empty_root(folder / "prompts")
     monkeypatch.chdir(folder)
     monkeypatch.setenv("PARLEY_DATA_DIR", str(folder / "data"))
     monkeypatch.setenv("PARLEY_PROMPTS_DIR", str(folder / "prompts"))

@@ -122,6 +122,31 @@ async def test_what_goes_before_the_conversation(
     assert sent(provider) == [*expected, ("user", "one"), ("assistant", "one"), ("user", "two")]
 
 
+async def test_a_prompt_that_is_only_a_question_is_booked_when_it_was_asked(
+    services: Services, provider: Scripted
+) -> None:
+    save(services, "desk/tone", content(("user", "like a pirate")))
+    save(services, "p", content(("user", "Answer {% include 'desk/tone' %}: {{ what }}\n"), parameters={"seed": 1}))
+    values = {"what": "Why?"}
+    for value, system, text in ((values, "", "Why?"), ({}, "", "Answer like a pirate: "), (values, "Be kind.", "Why?")):
+        made = talk(services, "p", value, system=system)
+        turn = await ask(services, made, text)
+        request = provider.requests[-1]
+        assert request.prompt_name is request.prompt_version is request.prompt_hash is None
+        assert request.prompt_parts == ()
+        meter = services.conversations.turn(ME, turn).meter
+        assert meter is not None and meter.prompt is None
+    assert not services.prompt_usage.uses(ME)
+    made = talk(services, "p", values)
+    for text in ("Answer like a pirate: Why?", "And now?"):
+        await ask(services, made, text)
+        request = provider.requests[-1]
+        assert (request.prompt_name, request.prompt_version) == ("p", 1)
+        assert request.prompt_hash == services.registry.version("p").hash
+        assert request.prompt_parts == (("desk/tone", 1),)
+    assert services.prompt_usage.uses(ME)["p"].calls == 2
+
+
 async def test_the_closing_question_is_the_users_and_needs_no_values(services: Services, provider: Scripted) -> None:
     both = content(
         ("system", "Answer as {{ who }}."),

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -56,6 +57,20 @@ def test_list(refund: Prompts) -> None:
         assert [one["name"] for one in as_json(refund("list", *argv, "--json"))] == ["support/refund"]
     assert refund("list", "nothing-like-it")[1] == "No prompt fits.\n"
     assert refund("list", "--label", "No Label")[0] == 1
+
+
+def test_list_says_what_is_no_prompt(refund: Prompts, registry: Registry) -> None:
+    (registry.root / "Team").mkdir()
+    (registry.root / "link").symlink_to(registry.root / "support")
+    out = refund("list")[1]
+    assert "The folder 'Team' is left out" in out and "link is a link. Links are not followed." in out
+    assert "Team" not in refund("list", "refund")[1]
+
+
+def test_verify_gives_no_all_clear_when_a_prompt_is_gone(refund: Prompts, registry: Registry) -> None:
+    shutil.rmtree(registry.root / "support")
+    code, out, _ = refund("verify")
+    assert code == 1 and "tampered: support/refund: support/refund is gone" in out and "all are" not in out
 
 
 def test_an_empty_registry_says_what_to_do(prompts: Prompts) -> None:
@@ -117,8 +132,14 @@ def test_diff(refund: Prompts) -> None:
     lines = out.splitlines()
     assert code == 0
     assert lines[:2] == ["--- support/refund@1", "+++ support/refund@2"]
-    assert "-    You answer for {{ shop }}." in lines and "+    You speak for {{ shop }}." in lines
-    assert "-  temperature: 0.2" in lines and "+  temperature: 0.7" in lines
+    assert lines[2:] == [
+        "@@ System message @@",
+        "-You answer for {{ shop }}.",
+        "+You speak for {{ shop }}.",
+        "@@ Parameters @@",
+        "-temperature: 0.2",
+        "+temperature: 0.7",
+    ]
     assert "\x1b" not in out, "colours are for terminals"
     assert not any(word in out for word in ("hash", "seal", "author"))
     found = as_json(refund("diff", "support/refund@1", "support/refund@2", "--json"))
@@ -132,9 +153,11 @@ def test_new_from_a_file_keeps_what_it_says(refund: Prompts, registry: Registry)
     assert (second.change, second.parent) == ("warmer", 1)
     assert refund("new", "support/refund", "--file", "refund.yaml") == (
         0,
-        "support/refund@1 says the same already, so nothing was saved.\n",
+        "support/refund@1 says the same already, so nothing was saved. The latest is v2, another one.\n",
         "",
     )
+    same = "support/refund@2 says the same already, so nothing was saved.\n"
+    assert refund("new", "support/refund", "--file", "second.yaml") == (0, same, "")
     found = as_json(refund("new", "support/refund", "--file", "refund.yaml", "--json"))
     assert found == {"name": "support/refund", "version": 1, "hash": first.hash, "created": False}
 
@@ -246,10 +269,27 @@ def test_a_terminal_gets_colours_and_nothing_that_it_would_obey(
     out = refund("show", "evil")[1]
     assert "\x1b" not in out and "\u202e" not in out and "\tc" in out
     out = refund("diff", "support/refund@1", "support/refund@2")[1]
-    assert "\x1b[31m-    You answer for {{ shop }}.\x1b[0m\n" in out
-    assert "\x1b[32m+    You speak for {{ shop }}.\x1b[0m\n" in out
+    assert out.startswith("--- support/refund@1\n+++ support/refund@2\n\x1b[36m@@ System message @@\x1b[0m\n")
+    assert "\x1b[31m-You answer for {{ shop }}.\x1b[0m\n" in out
+    assert "\x1b[32m+You speak for {{ shop }}.\x1b[0m\n" in out
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b" not in refund("diff", "support/refund@1", "support/refund@2")[1]
+
+
+def test_notes_and_errors_play_no_tricks_with_a_terminal(prompts: Prompts, registry: Registry) -> None:
+    Path("evil.yaml").write_text('"a\\e]0;pwned\\a": 1\nmessages: []\n')
+    code, out, err = prompts("new", "evil", "--file", "evil.yaml")
+    assert code == 1 and "pwned" in err and not out
+    assert "\x1b" not in err and "\x07" not in err
+    Path("evil.json").write_text(
+        json.dumps({"name": "hi", "type": "text", "prompt": "Hi", "config": {"a\x9b2Jb": 1}, "version": 1})
+    )
+    code, out, err = prompts("import", "evil.json", "--format", "langfuse")
+    assert code == 0 and "2Jb" in err and "\x9b" not in err
+    registry.save("evil", parse_content({"messages": [{"role": "user", "content": "a\x9b2J\u202eb"}]}))
+    code, out, _ = prompts("show", "evil", "--json")
+    assert "\x9b" not in out and "\u202e" not in out
+    assert json.loads(out)["messages"][0]["content"] == "a\x9b2J\u202eb"
 
 
 def test_somebody_without_a_name(prompts: Prompts, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core.cli_prompts import FORMATS
-from core.prompts import Registry, exchange
+from core.prompts import Registry, commands_files, exchange
+from core.prompts.exchange import _given
 from core.settings import Settings
+from tests.prompt_files import empty_root
 from tests.unit._prompts_cli import Prompts, as_json, at_home
 
 OTHER = json.dumps(
@@ -54,7 +59,7 @@ def included(prompts: Prompts) -> Prompts:
 def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Registry:
     """Commands go to another, empty registry from now on."""
     root = tmp_path / "elsewhere"
-    root.mkdir(exist_ok=True)
+    empty_root(root)
     monkeypatch.setenv("PARLEY_PROMPTS_DIR", str(root))
     return Registry(root, tmp_path / "data", ["production"])
 
@@ -107,6 +112,68 @@ def test_a_dry_run_says_what_would_be_and_does_nothing(included: Prompts, regist
     assert (found["dry_run"], found["format"], found["labels"]) == (True, "langfuse", [])
     assert [one["name"] for one in found["saved"]] == ["greeting"]
     assert any("unknown" in loss["field"] for loss in found["losses"])
+
+
+def test_a_dry_run_copies_the_prompts_and_nothing_else(
+    included: Prompts, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(registry.root / "pipe")
+    os.mkfifo(registry.root / "hello" / "v2.yaml")
+    (registry.root / "hello" / "notes.txt").write_text("mine")
+    (registry.root / "hello" / "v7.yaml").symlink_to("v1.yaml")
+    (registry.root / ".git").mkdir()
+    (registry.root / ".git" / "v1.yaml").write_text("x")
+    Path("hello.yaml").write_text("format: 1\nmessages: [{role: user, content: Another hello}]\n")
+    seen: list[str] = []
+    apply = exchange.apply
+
+    def spy(copy: Registry, *args: Any, **more: Any) -> Any:
+        seen.extend(one.relative_to(copy.root).as_posix() for one in copy.root.rglob("*") if one.is_file())
+        return apply(copy, *args, **more)
+
+    monkeypatch.setattr(exchange, "apply", spy)
+    code, text, _ = included("import", "hello.yaml", "--dry-run")
+    assert (code, text) == (0, "Would save hello@3.\n"), "a file that cannot be read keeps its number"
+    own = {"hello/v1.yaml", "hello/v2.yaml", "shared/tone/v1.yaml", "support/refund/v1.yaml", "support/refund/v2.yaml"}
+    assert {one for one in seen if "/" in one} == own | {"support/refund/labels.jsonl"}
+    assert not {one for one in seen if one.endswith(".txt") or one.startswith(".git/")}
+
+
+def test_a_dry_run_without_room_says_so(included: Prompts, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(commands_files, "_copy", full)
+    Path("greeting.json").write_text(OTHER)
+    code, out, err = included("import", "greeting.json", "--dry-run")
+    assert (code, out) == (1, "") and "cannot be copied to try it: No space left" in err
+
+
+def test_a_pipe_in_a_folder_is_left_out(prompts: Prompts) -> None:
+    Path("mixed").mkdir()
+    os.mkfifo("mixed/pipe.json")
+    Path("mixed/greeting.json").write_text(OTHER)
+    assert prompts("import", "mixed")[1] == "Saved greeting@1.\n"
+
+
+@pytest.mark.parametrize("form", ["json", "yaml"])
+def test_an_export_may_be_larger_than_the_files_of_others(
+    included: Prompts, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.setattr(commands_files, "LARGEST", 1000)
+    monkeypatch.setattr(_given, "LARGEST", 1000)
+    assert included("export", "--out", f"all.{form}")[0] == 0
+    assert Path(f"all.{form}").stat().st_size > 1000
+    other = elsewhere(monkeypatch, tmp_path)
+    found = as_json(included("import", f"all.{form}", "--labels", "--json"))
+    assert (found["format"], len(found["saved"])) == (form, 4)
+    assert other.versions("support/refund") == registry.versions("support/refund")
+    Path("large.json").write_text(OTHER + " " * 1000)
+    code, _, err = included("import", "large.json")
+    assert code == 1 and "large.json is larger than 0.001 MB" in err
+    monkeypatch.setattr(commands_files, "LARGEST_OWN", 1100)
+    code, _, err = included("import", f"all.{form}")
+    assert code == 1 and f"all.{form} is larger than 0.0011 MB" in err
 
 
 def test_import_from_standard_input(included: Prompts, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from core.errors import StorageError
 from core.prompts.content import Content, parse_content
 from core.prompts.fewshot import COLLECTION, Examples
 from core.prompts.templates import Templates
@@ -103,6 +105,17 @@ def test_a_set_that_is_not_indexed_yet_is_embedded(words: Embedder, vectors: Vec
     vectors.changed(COLLECTION, examples.ids_of(draft))
     assert vectors.wait()
     assert Examples(lambda: known, never_embeds(), vectors).nearest(draft, QUESTIONS[1]) == before
+
+
+def test_a_slow_start_deletes_no_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    known: list[Content] = []
+    slow = Examples(lambda: known, never_embeds(), whole=lambda: bool(known))
+    threading.Timer(0.3, lambda: known.append(content(1))).start()
+    assert len(slow.ids()) == len(INPUTS) - 1  # one is blank
+    known.clear()
+    monkeypatch.setattr("core.prompts.fewshot.PATIENCE", 0.1)
+    with pytest.raises(StorageError, match="not been read yet"):
+        slow.ids()
 
 
 def test_a_half_indexed_set_is_not_used(words: Embedder, vectors: Vectors) -> None:

@@ -47,14 +47,21 @@ def test_times_as_people_say_them(passed: dict[str, int], said: str) -> None:
 
 def test_programs_hold_the_values_as_they_are() -> None:
     version = made()
-    call = ast.parse(_prompts_words.python(version)).body[-2]
+    call = ast.parse(_prompts_words.python(version, {}, ())).body[-2]
     assert isinstance(call, ast.Assign) and isinstance(call.value, ast.Call)
     given = {word.arg: ast.literal_eval(word.value) for word in call.value.keywords}
     assert given["model"] == "prompt/team/reply@1"
-    assert given["extra_body"]["variables"] == {"thing": NASTY, "flags": [True, None, {"a": 1.5}], "free": "…"}
-    body = json.loads(shlex.split(_prompts_words.curl(version))[-1])
+    assert given["extra_body"]["variables"] == {"thing": NASTY, "flags": [True, None, {"a": 1.5}], "free": None}
+    assert given["extra_body"]["prompt_model"] == _prompts_words.MODEL  # the page puts in the one that is chosen
+    body = json.loads(shlex.split(_prompts_words.curl(version, {}, ()))[-1])
     assert body["variables"] == given["extra_body"]["variables"]
     assert body["messages"] == given["messages"] == [{"role": "user", "content": "Your question"}]
+
+
+def test_programs_ask_for_what_is_live() -> None:
+    version = made(number=2)
+    assert '"prompt/team/reply@production"' in _prompts_words.python(version, {"production": 2}, ("production",))
+    assert '"prompt/team/reply@2"' in _prompts_words.python(version, {"production": 1, "staging": 2}, ("production",))
 
 
 def test_nothing_that_somebody_wrote_becomes_html() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, literal, select
 
 from core.conversations import Conversations, Meter, Turn
 from core.conversations.rows import turn_values
@@ -96,6 +96,13 @@ def test_sums_by_prompt_and_by_version(books: Books) -> None:
     assert {name: use.calls for name, use in books.usage.uses(ADA).items()} == {"support/reply": 1}
     assert list(books.usage.by_version("support/reply", ADA)) == [4]
     assert books.usage.uses(BOB) == {}
+
+
+def test_a_call_that_was_made_between_the_two_questions(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    books.call()
+    late = select(literal("late"), literal(1), literal(1))
+    monkeypatch.setattr("core.prompts.usage._thumbs", lambda *args: late)
+    assert list(books.usage.uses()) == ["support/reply"]
 
 
 def test_the_ledger_tells_which_prompts_were_included(books: Books) -> None:

@@ -16,7 +16,7 @@ import pytest
 from core.errors import BadRequest, StorageError
 from core.prompts import Registry, files
 from core.prompts.ground import shipped
-from tests.prompt_files import Make, again, age, registry, says
+from tests.prompt_files import Make, again, age, empty_root, registry, says
 
 __all__ = ["again", "registry"]
 
@@ -180,7 +180,7 @@ def test_links_are_told_and_never_followed(registry: Registry, tmp_path: Path) -
 
 
 def test_the_root_itself_may_be_a_link(again: Callable[..., Registry], tmp_path: Path) -> None:
-    (tmp_path / "real").mkdir()
+    empty_root(tmp_path / "real")
     (tmp_path / "link").symlink_to(tmp_path / "real", target_is_directory=True)
     one = again(PARLEY_PROMPTS_DIR=tmp_path / "link")
     one.save("a/b", says("x"))
@@ -202,7 +202,7 @@ def test_names_that_break_the_rules_are_told(registry: Registry) -> None:
     assert {problem.kind for problem in told.values()} == {"name"}
     expected = {"Foo", "a.b", "con", "ok/Übung", "x" * 61, "deep/1/2/3/4/5", "stray.yaml", "foo/v9.yaml"}
     assert told.keys() == expected | {f"foo/{name}" for name in ("V2.yaml", "v03.yaml", "v4.yml", "draft.yaml")}
-    assert "for example to ok/bung" in told["ok/Übung"].fix
+    assert "for example to ok/uebung" in told["ok/Übung"].fix
     assert registry.entry("foo").numbers == (1,)
 
 
@@ -253,7 +253,7 @@ def test_a_read_only_folder_can_be_read(
     small_disk: Callable[[str], None], again: Callable[..., Registry], tmp_path: Path
 ) -> None:
     root = tmp_path / "disk/prompts"
-    root.mkdir()
+    empty_root(root)
     before = again(PARLEY_PROMPTS_DIR=root)
     before.save("a", says("x"))
     before.move("a", "staging", 1, by="Ada")
@@ -281,7 +281,7 @@ def test_a_full_disk_loses_nothing(
     small_disk: Callable[[str], None], again: Callable[..., Registry], tmp_path: Path
 ) -> None:
     root = tmp_path / "disk/prompts"
-    root.mkdir()
+    empty_root(root)
     one = again(PARLEY_PROMPTS_DIR=root)
     one.save("a", says("x"))
     one.move("a", "staging", 1, by="Ada")
@@ -334,6 +334,30 @@ def test_a_new_root_begins_with_the_prompts_that_ship(settings: Make, again: Cal
     for path in root.rglob("v1.yaml"):
         path.unlink()
     assert all(entry.latest is None or entry.latest.number > 1 for entry in again().list())  # not filled again
+
+
+@pytest.mark.parametrize("left", ["", "lost+found", ".lock", ".tmp-filling-0123"])
+def test_an_empty_folder_is_filled_like_a_missing_one(
+    again: Callable[..., Registry], tmp_path: Path, left: str
+) -> None:
+    root = tmp_path / "prompts"
+    root.mkdir()
+    if left == ".lock":
+        (root / left).write_text("")
+    elif left:
+        (root / left / "half").mkdir(parents=True)
+    if left.startswith(".tmp"):  # the start before was broken off in the middle of it
+        shutil.copytree(shipped() / "classify", root / "classify")
+    inode = root.stat().st_ino
+    one = again()
+    names = {entry.name for entry in one.list()}
+    assert {"classify", "support/reply"} <= names
+    assert one.problem is None
+    assert [finding for finding in one.verify() if finding.name != "lost+found"] == []
+    assert root.stat().st_ino == inode  # the folder itself stays: it may be a mounted one
+    assert list(root.glob(".tmp*")) == list(tmp_path.glob(".tmp*")) == []
+    shutil.rmtree(root / "classify")
+    assert {entry.name for entry in again().list()} == names - {"classify"}  # not filled again
 
 
 def test_a_root_that_cannot_be_made_is_told(again: Callable[..., Registry], tmp_path: Path) -> None:

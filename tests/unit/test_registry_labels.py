@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ import pytest
 from core.errors import BadRequest, NotFound
 from core.prompts import Registry, labels
 from core.prompts.content import digest
-from core.prompts.version import Version
+from core.prompts.files import Lock
+from core.prompts.version import Version, to_text
 from tests.prompt_files import again, registry, says
 
 __all__ = ["again", "registry"]
@@ -175,7 +178,7 @@ def test_a_clock_that_was_set_back_does_not_turn_the_history_around(
     assert three.move("a", "staging", 2, by="Ada").time == datetime.datetime(2031, 1, 1, tzinfo=datetime.UTC)
 
 
-@pytest.mark.parametrize("rest", [b'{"number":3,"ti', b"\xff\xfe", b'{"number": 3}', b"x" * 3000])
+@pytest.mark.parametrize("rest", [b'{"number":3,"ti', b"\xff\xfe", b"x" * 3000])
 def test_a_line_that_a_crash_cut_off_is_left_out_and_cut_at_the_next_move(three: Registry, rest: bytes) -> None:
     three.move("a", "staging", 1, by="Ada")
     three.move("a", "staging", 2, by="Ada")
@@ -269,7 +272,34 @@ def test_a_folder_with_labels_but_no_version_is_still_told(three: Registry) -> N
 def test_what_a_label_points_to_cannot_be_replaced_unnoticed(three: Registry, tmp_path: Path) -> None:
     three.move("a", "production", 1, by="Ada", why="First")
     folder = three.root / "a"
-    (folder / "v1.yaml").write_bytes((folder / "v3.yaml").read_bytes())  # with a hash and a seal that fit
+    other = replace(three.version("a@3"), number=1)
+    (folder / "v1.yaml").write_text(to_text(other), "utf-8")  # with a hash and a seal that fit
     with pytest.raises(BadRequest, match="its file was replaced"):
         three.version("a@production")
     assert any("v1 is another one than" in finding.what for finding in three.verify())
+    with pytest.raises(BadRequest, match="only with a reason"):
+        three.move("a", "production", 1, by="Bob")  # the same number, but not the same any more
+    assert three.move("a", "production", 1, by="Bob", why="Read it").content == other.hash
+    assert three.version("a@production").content == other.content
+
+
+def test_a_protected_label_that_was_moved_while_one_looked_needs_a_reason_too(
+    three: Registry, again: Callable[..., Registry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = again()
+    three.move("a", "production", 1, by="Ada", why="First")
+    held = Lock.held
+
+    def late(lock: Lock) -> contextlib.AbstractContextManager[None]:
+        monkeypatch.setattr(Lock, "held", held)
+        other.move("a", "production", 2, by="Eve", why="Second")
+        return held(lock)
+
+    monkeypatch.setattr(Lock, "held", late)
+    with pytest.raises(BadRequest, match="was moved to v2 by Eve a moment ago"):
+        three.move("a", "production", 1, by="Bob")  # where it was when Bob looked
+    assert [(move.to, move.why) for move in three.history("a")] == [(2, "Second"), (1, "First")]
+    three.move("a", "production", 1, by="Bob", why="Back")
+    monkeypatch.setattr(Lock, "held", late)
+    assert three.move("a", "production", 2, by="Bob", why="Forth").by == "Eve"  # it came there meanwhile
+    assert len(three.history("a")) == 4

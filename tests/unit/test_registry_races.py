@@ -253,3 +253,28 @@ def test_a_history_that_is_being_replaced_is_not_read_as_if_it_were_gone(registr
     finally:
         stop.set()
         thread.join()
+
+
+def test_the_list_while_prompts_are_added(registry: Registry) -> None:
+    for number in range(50):
+        registry.save(f"old/p{number}", says("x"), tags=["t"])
+    registry.list()
+    errors: list[Exception] = []
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            try:
+                assert len(registry._index.found("p", "t", "")) >= 50
+            except Exception as error:
+                errors.append(error)
+
+    threads = [threading.Thread(target=look) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for number in range(150):
+        registry.save(f"new/p{number}", says("x"), tags=["t"])
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert errors == []

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from core.prompts import Finding, Registry
-from tests.prompt_files import again, registry, says
+from tests.prompt_files import again, empty_root, registry, says
 
 __all__ = ["again", "registry"]
 
@@ -33,12 +35,9 @@ def test_a_tail_that_was_cut_off_is_noticed(filled: Registry, again: Callable[..
     for one in (filled, again()):
         one.list()
         (finding,) = one.verify()
-        assert finding == Finding(
-            "team/a",
-            f"team/a/labels.jsonl lacks its last {3 - kept} moves of 3.",
-            "tampered",
-            "Look at it with git, and bring back what was there.",
-        )
+        what = f"team/a/labels.jsonl lacks its last {3 - kept} moves of 3."
+        assert finding == Finding("team/a", what, "tampered", finding.fix)
+        assert finding.fix.startswith("Look at it with git, and bring back what was there. If it was meant, delete ")
     # Going on from there does not hide it.
     for number in (1, 2, 3, 1):
         filled.move("team/a", "staging", number, by="Mallory")
@@ -50,13 +49,19 @@ def test_a_history_that_is_gone_is_noticed(filled: Registry) -> None:
     assert [finding.severity for finding in filled.verify()] == ["tampered"]
 
 
-def test_a_prompt_that_is_gone_is_a_note(filled: Registry) -> None:
-    for path in (filled.root / "team/a").iterdir():
-        path.unlink()
-    (filled.root / "team/a").rmdir()
-    (finding,) = filled.verify()
-    assert (finding.name, finding.severity) == ("team/a", "note")
-    assert "had moved 3 times" in finding.what
+def test_a_prompt_that_is_gone_is_noticed_until_it_is_back_or_forgotten(filled: Registry, tmp_path: Path) -> None:
+    (filled.root / "team/a").rename(tmp_path / "elsewhere")
+    shutil.rmtree(filled.root / "b")
+    plain, moved = filled.verify()
+    assert (plain.name, plain.severity, moved.name, moved.severity) == ("b", "tampered", "team/a", "tampered")
+    assert plain.what == "b is gone, although 1 of its versions had been seen."
+    assert "had moved 3 times" in moved.what
+    (tmp_path / "elsewhere").rename(filled.root / "team/a")
+    (plain,) = filled.verify()
+    place = re.search(r"delete (prompt-heads/\S+) in the data folder", plain.fix)
+    assert place
+    (tmp_path / "data" / place[1]).unlink()
+    assert filled.verify() == []
 
 
 def test_the_witness_follows_moves_that_came_from_elsewhere(
@@ -71,7 +76,7 @@ def test_the_witness_follows_moves_that_came_from_elsewhere(
 
 
 def test_a_data_folder_that_cannot_be_written_stops_nothing(again: Callable[..., Registry], tmp_path: Path) -> None:
-    (tmp_path / "prompts").mkdir()
+    empty_root(tmp_path / "prompts")
     (tmp_path / "file").write_text("")
     one = again(PARLEY_DATA_DIR=tmp_path / "file" / "below")
     one.save("a", says("x"))

@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 import watchfiles
 
+from core.errors import BadRequest
 from core.prompts import Registry, files, version, watch
+from core.prompts.shelf import Shelf
 from tests.prompt_files import Make, again, age, registry, says
 
 __all__ = ["again", "registry"]
@@ -259,3 +261,34 @@ def test_a_version_is_read_without_parsing_when_nothing_changed(
         assert registry.version("a").content == says("One")
     assert parsed == []
     assert os.path.exists(registry.root / "a/v1.yaml")
+
+
+def test_a_newest_version_that_cannot_be_read_does_not_end_the_watch(
+    registry: Registry, again: Callable[..., Registry], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    registry.save("a", says("One"))
+    age(registry.root / "a/v1.yaml")
+    again(PARLEY_DATA_DIR=tmp_path / "other").list()  # the next run need not read it
+    one = again(PARLEY_DATA_DIR=tmp_path / "other")
+
+    def refuse(shelf: Shelf) -> None:
+        raise BadRequest("a@1 was changed by hand between two looks.", "Restore it.")
+
+    monkeypatch.setattr(Shelf, "_newest", refuse)
+    one.start()
+    soon(lambda: one.scanned)
+    registry.save("b", says("Two"))
+    soon(lambda: names(one) == ["a", "b"])
+    assert one._watch.running
+
+
+def test_a_list_looks_itself_when_the_watch_has_died(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch.Watch, "_run", lambda self: None)
+    registry.start()
+    soon(lambda: not registry._watch.running)
+    folder = registry.root / "a"
+    folder.mkdir()
+    (folder / "v1.yaml").write_text(version.to_text(version.Version("a", 1, says("One"))), "utf-8")
+    assert names(registry) == ["a"]
+    registry.close()
+    assert registry._watch.running, "memory is all there is after the end"

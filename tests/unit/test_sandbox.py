@@ -33,8 +33,8 @@ ENDLESS = {
     "a long range": "{% for i in range(10 ** 9) %}x{% endfor %}",
     "ranges in ranges": LOOPS * 4 + "{% endfor %}" * 4,
     "a loop that does nothing": "{% for a in range(9999) %}" * 2 + "{% endfor %}" * 2,
-    "a loop over conditions": LOOPS + "{% if i %}{% endif %}" * 2500 + "{% endfor %}",
-    "a loop over text": "{% for a in 'x' * 99999 %}{% for b in 'x' * 99999 %}{% endfor %}{% endfor %}",
+    "a loop over conditions": "{% for a in range(99) %}" + LOOPS + "{% if i %}{% endif %}" * 400 + "{% endfor %}" * 2,
+    "a loop over text": "{% for a in ('x' * 99999)|list %}{% for b in ('x' * 99999)|list %}{% endfor %}{% endfor %}",
     "a macro that calls itself": "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
     "a macro that calls itself twice": (
         "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(50) }}"
@@ -51,6 +51,9 @@ ENDLESS = {
     ),
     "compare": "{% set a = 'x' * 2000000 %}{% set b = 'x' * 1999999 ~ 'y' %}" + LOOPS + "{{ a == b }}{% endfor %}",
     "count": "{% set r = range(99999) %}" + LOOPS + "{{ r.count(-1) }}{{ -1 in r }}{% endfor %}",
+    "find from the end": "{% set t = 'a' * 320000 %}" + LOOPS + "{{ t.rfind('ab' ~ 'a' * 160000) }}{% endfor %}",
+    "split from the end": "{% set t = 'a' * 320000 %}" + LOOPS + "{{ t.rsplit('ab' ~ 'a' * 160000) }}{% endfor %}",
+    "strip": LONG + LOOPS + "{{ a.strip('wvutsrqponmlkjihgfedcbazyx') }}{% endfor %}",
     "tests": LONG + LOOPS + "{{ a is upper }}{{ a.isalpha() }}{% endfor %}",
     "upper": LONG + LOOPS + "{{ a|upper|length }}{% endfor %}",
     "slices": LONG + LOOPS + "{% set b = a[1:] %}{% endfor %}",
@@ -58,10 +61,7 @@ ENDLESS = {
     "map": "{{ range(99999)|map('string')|map('upper')|map('lower')|list|length }}",
     "numbers with one hash": f"{{{{ range(0, {99999 * COLLIDE}, {COLLIDE})|unique|list|length }}}}",
     "keys with one hash": f"{{{{ dict(range(0, {99998 * COLLIDE}, {COLLIDE})|batch(2)) }}}}",
-    "keys in the text": LOOPS
-    + "{% set d = {"
-    + ",".join(f"{n * COLLIDE}: 1" for n in range(2500))
-    + "} %}{% endfor %}",
+    "keys in the text": LOOPS + "{% set d = {" + ",".join(f"{n * COLLIDE}: 1" for n in range(800)) + "} %}{% endfor %}",
     "the length of a loop": LOOPS + "{{ loop.length }}{% endfor %}",
 }
 
@@ -170,6 +170,9 @@ REACHING = {
     "kwargs": "{% macro m() %}{{ kwargs }}{% endmacro %}{{ m(a=1) }}",
     "random": "{{ [1, 2]|random }}",
     "what is put in": "{{ [1]|map(' each')|list }}",
+    "what joins": "{{ ['a']|map(' joined')|list }}",
+    "a group's function": "{% for g in [{'a': 1}]|groupby('a') %}{{ g.count }}{% endfor %}",
+    "a group's fields": "{% for g in [{'a': 1}]|groupby('a') %}{{ g._fields }}{% endfor %}",
     "lists changed": "{{ [1].append(2) }}",
     "mappings changed": "{{ {}.update({'a': 1}) }}",
     "mappings emptied": "{{ {'a': 1}.pop('a') }}",
@@ -284,9 +287,37 @@ def test_values_are_no_way_round(text: str, values: dict[str, Any]) -> None:
 def test_many_large_messages_are_no_way_round() -> None:
     messages = [{"role": "user", "content": "{{a}}" * 2000 + str(n)} for n in range(190)]
     start = time.thread_time()
-    with pytest.raises(BadRequest, match="more than 20,000 words and signs"):
+    with pytest.raises(BadRequest, match="more than 5,000 words and signs"):
         Templates(lambda ref: pytest.fail("looked up")).check(parse_content({"messages": messages}))
     assert time.thread_time() - start < QUICK
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        *("sort(attribute=s)", "sort(false, false, s)", "max(attribute=s)", "max(false, s)", "min(false, s)"),
+        *("groupby(s)", "groupby(attribute=s)", "map(attribute=s)", "selectattr(s)", "rejectattr(s, 'odd')"),
+        *("sum(s)", "sum(attribute=s)", "join('', s)", "join(attribute=s)", "unique(false, s)", "unique(attribute=s)"),
+    ],
+)
+def test_an_attribute_is_short(use: str) -> None:
+    for sign in ",.":
+        said = attack(f"{{% set s = {sign!r} * 3000000 %}}{{{{ [1]|{use}|string }}}}")
+        assert said.endswith("is given has more than 200 characters.")
+
+
+def test_long_texts_that_are_no_attributes_have_room() -> None:
+    content = parse_content({"messages": [{"role": "user", "content": "{{ l|map('replace', 'a', x)|first|length }}"}]})
+    made = Templates(lambda ref: pytest.fail("looked up")).render(content, {"l": ["a"], "x": "b" * 5000})
+    assert made.messages[0].text == "5000"
+
+
+def test_searching_from_the_end_is_quick() -> None:
+    text = "{% set t = 'a' * 320000 %}{% set s = 'ab' ~ 'a' * 160000 %}{{ t.rfind(s) }} {{ t.rsplit(s)|length }}"
+    content = parse_content({"messages": [{"role": "user", "content": text}]})
+    start = time.thread_time()
+    assert Templates(lambda ref: pytest.fail("looked up")).render(content, {}).messages[0].text == "-1 1"
+    assert time.thread_time() - start < QUICK / 4
 
 
 @pytest.mark.parametrize("frames", [50, 400, 700])
@@ -337,3 +368,9 @@ def test_a_megabyte_of_text_is_a_prompt_like_any_other() -> None:
     made = templates.render(templates.check(content), {"q": "Why?"})
     assert made.messages[0].text == text.replace("{{ q }}", "Why?")
     assert time.thread_time() - start < QUICK
+
+
+def test_what_is_stripped_is_few_signs() -> None:
+    signs = "".join(map(chr, range(0x4E00, 0x6000)))
+    said = attack("{{ ('b' * 200000).strip(signs) }}{{ 'b'|trim(signs) }}", {"signs": signs})
+    assert said.endswith("strips more than 100 different characters.")

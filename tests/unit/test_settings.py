@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import SettingsError
+from core.errors import BadRequest, SettingsError
+from core.prompts.names import check_label
 from core.settings import SETTINGS, Settings
 
 SECRET = "sk-secret-5up3r"
@@ -70,6 +71,10 @@ def test_a_name_that_is_near_nothing_is_refused_without_a_guess() -> None:
         ("OLLAMA_HOST", "host:port", "is not an address like http://127.0.0.1:11434"),
         ("PARLEY_CHROMA_URL", "http://host:port", "is not an address like http://host:8000"),
         ("PARLEY_ENDPOINTS", "a/b=http://x/v1", "use letters, digits, - and _"),
+        ("PARLEY_PROTECTED_LABELS", "Production", "has 'Production', which no label can be called; use lower-case"),
+        ("PARLEY_PROTECTED_LABELS", "live v3", "has 'v3', which no label can be called"),
+        ("PARLEY_PROTECTED_LABELS", "latest", "has 'latest', which no label can be called"),
+        ("PARLEY_PROTECTED_LABELS", "l" * 41, "which no label can be called"),
     ],
 )
 def test_a_bad_value_is_one_sentence_that_names_the_variable(name: str, value: str, reason: str) -> None:
@@ -192,3 +197,15 @@ class TestEnvFile:
     @pytest.mark.parametrize("content", [b"PORT=\xff\xfe\n", "PORT=1111\n".encode("utf-16")])
     def test_not_utf_8(self, tmp_path: Path, content: bytes) -> None:
         assert "UTF-8" in self.refusal(tmp_path, content)
+
+
+@pytest.mark.parametrize(
+    "label", ["a", "v", "v0", "v1a", "latest-1", "eu_2", "l" * 40, "V1", "é", "-a", "v1", "latest"]
+)
+def test_protected_labels_are_what_labels_can_be_called(label: str) -> None:
+    try:
+        check_label(label)
+    except BadRequest:
+        assert refusal(PARLEY_PROTECTED_LABELS=label)
+    else:
+        assert read(PARLEY_PROTECTED_LABELS=f"{label},live")["PARLEY_PROTECTED_LABELS"] == (label, "live")

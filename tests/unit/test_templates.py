@@ -224,6 +224,7 @@ def test_check_declares_what_was_found() -> None:
         ("{{ caller() }}", "line 1: The template may not use caller outside of a macro."),
         ("{{ self.x }}", "line 1: The template may not use self."),
         ("{% set ns.x = 1 %}", "line 1: ns is not a namespace."),
+        ("a\n{{ -1e400 }}", "line 2: A number in the template is too large."),
         ("{{ f(*a) }}", "line 1: The template may not use * and ** in a call."),
         ("{% macro m(a, a) %}{% endmacro %}", "duplicate argument"),
     ],
@@ -253,6 +254,12 @@ def test_a_near_filter_is_offered() -> None:
         ("{{ 'a' + 1 }}", "a text + a number has no result; ~ joins texts."),
         ("{{ 1 / 0 }}", "division by zero."),
         ("{{ x() }}", "a mapping cannot be called."),
+        (
+            "{% for g in [x]|groupby('list') %}\n{{ g.count }}{% endfor %}",
+            "line 2: A group has no field 'count'; it has",
+        ),
+        ("{{ 'a'.rfind(1) }}", "a number cannot be looked for in a text."),
+        ("{{ [1]|map('uper')|list }}", "line 1: The template may not use the filter uper."),
         ("{{ 1|join }}", "a number has no items."),
         ("{{ [1, 'a']|sort }}", "values of different kinds cannot be compared or sorted."),
         ("{{ 'a'|center(1, 2, 3) }}", "a filter or function does not fit what it was given."),
@@ -275,6 +282,28 @@ def test_a_value_may_be_asked_for_what_it_does_not_have() -> None:
     text = "{% if x.a %}yes{% else %}no{% endif %}{{ x.a is defined }}{{ x.a|default('d') }}{{ x.a == 1 }}"
     assert render(text, {"x": {}}) == "noFalsedFalse"
     assert render("[{{ 'a' if x.a }}]", {"x": {}}) == "[]"
+
+
+def test_a_loop_does_not_go_letter_by_letter_through_a_list_given_as_text() -> None:
+    error = problem("\n{% for a in x.labels %}{{ a }}{% endfor %}", {"x": {"labels": "a,b"}})
+    assert error.what == "1st message (user), line 2: x.labels is text, not a list."
+    assert error.fix.startswith('Give it as a JSON list like ["a", "b"], or split it: x.labels.split(",").')
+    assert problem("{% for a in x ~ x %}{% endfor %}", {"x": 1}).what.endswith(
+        "What the loop goes through is text, not a list."
+    )
+    looped = "{% for a in x recursive %}{{ loop(a) if a == 'no' else loop('text') }}{% endfor %}"
+    assert problem(looped, {"x": [1]}).what.endswith("is text, not a list.")
+    assert render("{% for a in x|list %}{{ a }}.{% endfor %}", {"x": "ab"}) == "a.b."
+    assert render("{% for a in x.split(',') %}{{ a }}.{% endfor %}", {"x": "a,b"}) == "a.b."
+    assert render("[{% for a in x %}{{ a }}{% endfor %}]", {"x": ""}) == "[]"
+
+
+def test_compiled_templates_are_kept_by_the_size_of_their_code() -> None:
+    kept = Templates(lambda ref: pytest.fail("nothing is included"))
+    kept.check(content("{{a}}" * 1000))
+    assert 200_000 < kept._programs._size < 500_000
+    kept.check(content("a" * 1_000_000))
+    assert 1_200_000 < kept._programs._size < 1_500_000
 
 
 def test_numbers_of_messages_in_words() -> None:

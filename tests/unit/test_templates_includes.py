@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -114,7 +115,7 @@ def test_values_stay_text_in_it() -> None:
 def test_what_is_set_around_it_counts_in_it_and_not_the_other_way_round() -> None:
     shelf = Shelf(inner="{{ tone }}{% set tone = 'lost' %}{% set other = 1 %}")
     assert shelf.render('{% set tone = "kind" %}{% include "inner" %} {{ tone }}') == "kind kind"
-    assert shelf.render('{% for tone in "ab" %}{% include "inner" %}{% endfor %}') == "ab"
+    assert shelf.render('{% for tone in ["a", "b"] %}{% include "inner" %}{% endfor %}') == "ab"
     needed = shelf.templates.variables(one('{% include "inner" %}{{ other }}'))
     assert [one.name for one in needed] == ["tone", "other"]
 
@@ -162,8 +163,27 @@ def test_how_much_it_may_be() -> None:
     assert "more than 200 includes" in shelf.problem('{% include "p0" %}').what
     large = Shelf(a="x" * 1_900_000)
     assert "more than 8,000,000 characters" in large.problem('{% include "a" %}' * 5).what
-    busy = Shelf(a="{{ x }}" * 2000)
-    assert "20,000 words and signs" in busy.problem('{% include "a" %}' * 5).what
+    busy = Shelf(a="{{ x }}" * 300)
+    assert "5,000 words and signs" in busy.problem('{% include "a" %}' * 5).what
+
+
+def test_what_is_too_much_is_refused_before_all_of_it_is_read() -> None:
+    shelf = Shelf(**{f"p{n}": "{{ x }}" * 300 + str(n) for n in range(40)})
+    error = shelf.problem("".join(f'{{% include "p{n}" %}}' for n in range(40)))
+    assert error.what == (
+        "1st message (user), in p3@1: The template does too much: "
+        "the messages have, with what they include, more than 5,000 words and signs."
+    )
+    assert len(shelf.asked) == 4
+    large = Shelf(**{f"p{n}": "x" * 1_900_000 + str(n) for n in range(9)})
+    error = large.problem("".join(f'{{% include "p{n}" %}}' for n in range(9)))
+    assert "in p4@1" in error.what and "more than 8,000,000 characters" in error.what and len(large.asked) == 5
+
+
+def test_a_long_line_with_includes_takes_no_time() -> None:
+    start = time.thread_time()
+    made = Shelf(a="b").render('{% include "a" %}' + "include " * 30_000 + "\n.")
+    assert len(made) > 240_000 and time.thread_time() - start < 1
 
 
 @pytest.mark.parametrize(

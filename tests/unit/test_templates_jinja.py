@@ -55,7 +55,9 @@ words[9]|default('none') ; users[0].nope|default('none') ; m.keys()|list ; m.val
 m.get('b') ; m.get('z',0) ; name.upper() ; name.title() ; text.split() ; text.split(',') ; text.split('\\n',1) ;
 text.splitlines() ; name.startswith('ada') ; name.endswith('x') ; name.find('L') ; name.count('A') ;
 ','.join(words) ; name.strip('a') ; '-a-'.strip('-') ; name.swapcase() ; 'abc'.removeprefix('a') ;
-'a,b'.rsplit(',') ; words.index('a') ; words.count('a') ; 'abc'.isalpha() ; '12'.isdigit() ; n is odd ;
+'a,b'.rsplit(',') ; 'a,b,c'.rsplit(',',1) ; 'aaa'.rsplit('aa') ; text.rsplit() ; text.rsplit(none,1) ;
+'abab'.rfind('ab') ; 'abab'.rfind('ab',0,3) ; 'abab'.rfind('x') ; 'abab'.rfind('') ; 'abab'.rfind('a',-3) ;
+'-+a'.lstrip('+-') ; words.index('a') ; words.count('a') ; 'abc'.isalpha() ; '12'.isdigit() ; n is odd ;
 n is even ; n is divisibleby(7) ; name is string ; n is number ; n is integer ; x is float ; m is mapping ;
 words is sequence ; words is iterable ; nope is defined ; name is defined ; nope is undefined ; none is none ;
 yes is true ; yes is boolean ; name is upper ; n is sameas(n) ; n is in(numbers) ; n is eq(7) ; n is not odd ;
@@ -69,7 +71,7 @@ TEXTS = [
     "{% for w in words %}{{ loop.length }}{{ loop.previtem|default('-') }}{{ loop.nextitem|default('-') }}{% endfor %}",
     "{% for w in words %}{{ loop.cycle('a', 'b') }}{{ loop.changed(w) }}{% endfor %}",
     "{% for w in words if w != 'a' %}{{ loop.index }}{{ w }}{% else %}none{% endfor %}",
-    "{% for w in [] %}x{% else %}none{% endfor %}{% for c in name %}{{ c }}.{% endfor %}"
+    "{% for w in [] %}x{% else %}none{% endfor %}{% for c in name|list %}{{ c }}.{% endfor %}"
     "{% for k in m %}{{ k }}{% endfor %}",
     "{% for k, v in m.items() %}{{ k }}={{ v }};{% endfor %}{% for k, v in m|dictsort %}{{ k }}{% endfor %}",
     "{% for g in users|groupby('age') %}{{ g.grouper }}:{{ g.list|length }}{{ g[0] }};{% endfor %}",
