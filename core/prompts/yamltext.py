@@ -122,7 +122,8 @@ def _check(text: str) -> None:
         elif getattr(event, "tag", None) is not None:
             wrong = "tags (!) are not allowed; quote a text that begins so"
         if wrong:
-            raise ConstructorError(None, None, wrong, event.start_mark)  # type: ignore[arg-type]
+            mark: Any = event.start_mark
+            raise ConstructorError(None, None, wrong, mark)
 
 
 def dump(values: Mapping[str, Any], schema: str = "") -> str:
