@@ -117,6 +117,7 @@ def test_a_tab_has_an_address_and_a_shortcut(visit: Open) -> None:
     expect(page).to_have_url(re.compile("tab=chat"))
     page.keyboard.press("Alt+3")
     expect(page.get_by_role("heading", name="Keys")).to_be_visible()
+    expect(page).to_have_url(re.compile("tab=settings"))
     page.reload()
     expect(page.get_by_role("heading", name="Keys")).to_be_visible()
     expect(page).to_have_url(re.compile("tab=settings"))
