@@ -57,6 +57,7 @@ import re
 import socket
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -304,7 +305,7 @@ def _failure(part: str, request: Request) -> tuple[int, dict[str, str], dict[str
     return None
 
 
-class _Wire:
+class _Wire(ABC):
     """What one call answers, on one of the wires."""
 
     def __init__(self, body: dict[str, Any], parts: set[str]) -> None:
@@ -341,14 +342,14 @@ class _Wire:
     def error(self, inner: dict[str, Any]) -> Event:
         return {"error": inner}
 
-    def is_token(self, piece: bytes) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def is_token(self, piece: bytes) -> bool: ...
 
-    def whole(self) -> Event:
-        raise NotImplementedError
+    @abstractmethod
+    def whole(self) -> Event: ...
 
-    def stream(self) -> Iterator[bytes]:
-        raise NotImplementedError
+    @abstractmethod
+    def stream(self) -> Iterator[bytes]: ...
 
 
 def _prompt(body: dict[str, Any]) -> str:

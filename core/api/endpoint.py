@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from abc import ABC, abstractmethod
 from typing import Any
 
 import structlog
@@ -20,15 +21,15 @@ LAST_WORDS = 0.2  # seconds that a client may take to read why its answer breaks
 log = structlog.get_logger()
 
 
-class Endpoint:
+class Endpoint(ABC):
     """An ASGI application that lets in whom `Access` lets in and answers with what `respond` sends or raises."""
 
     def __init__(self, settings: Settings) -> None:
         self._access = Access(settings)
 
+    @abstractmethod
     async def respond(self, scope: Scope, receive: Receive, send: Send, visitor: str) -> None:
         """Answer one request. A ParleyError that is raised before anything is sent becomes the answer."""
-        raise NotImplementedError
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = open_ended = False
