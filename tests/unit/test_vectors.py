@@ -1,88 +1,19 @@
-"""The index of vectors on a real Chroma: whatever happens to it, it becomes what its source says."""
+"""The index of vectors on a real Chroma: what is found, and how it follows its source."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-import httpx
 import pytest
 
-from core.errors import ProviderUnavailable, StorageError
-from core.settings import Settings
+from core.errors import ProviderUnavailable
 from core.store import chroma, vectors
-from core.store.embeddings import Embedder, Lazy, embedder
+from core.store.embeddings import Lazy
 from core.store.items import PIECES, Item
-from core.store.vectors import Vectors
+from tests.unit._vectors import TEXTS, Shelf, Start, found, shelf, start
 
-Make = Callable[..., Settings]
-TEXTS = {
-    "whales": "Blue whales are the largest animals that have ever lived in the sea.",
-    "bread": "A sourdough starter needs flour, water and a week of patience.",
-    "taxes": "You can deduct the costs of an office at home from your taxes.",
-    "violin": "The violin concerto in D major is played with a full orchestra.",
-}
-
-
-class Shelf:
-    """A source in memory."""
-
-    def __init__(self, texts: dict[str, str], visitor: str = "me") -> None:
-        self.texts = dict(texts)
-        self.visitor = visitor
-
-    def count(self) -> int:
-        return len(self.texts)
-
-    def ids(self) -> list[str]:
-        return list(self.texts)
-
-    def items(self, ids: Sequence[str]) -> list[Item]:
-        tags = {"visitor": self.visitor}
-        return [Item(id, tuple(self.texts[id].split("|")), tags) for id in ids if id in self.texts]
-
-
-@pytest.fixture
-def shelf() -> Shelf:
-    return Shelf(TEXTS)
-
-
-Start = Callable[..., Vectors]
-
-
-@pytest.fixture
-def start(settings: Make, shelf: Shelf) -> Iterator[Start]:
-    opened: list[Vectors] = []
-
-    def begin(own: Embedder | None = None, source: Shelf = shelf, wait: bool = True, **overrides: object) -> Vectors:
-        for earlier in opened:
-            earlier.close()
-        chosen = settings(**overrides)
-        fresh = Vectors(chosen, own or embedder(chosen), delay=0)
-        opened.append(fresh)
-        fresh.attach("texts", source)
-        if wait:
-            assert fresh.wait(), fresh.problem
-        return fresh
-
-    yield begin
-    for each in opened:
-        each.close()
-
-
-@pytest.fixture
-def folder(settings: Make) -> Path:
-    return settings().data_dir / "chroma"
-
-
-def found(index: Vectors, text: str = "animals of the ocean, whales", visitor: str = "me") -> list[str]:
-    return [match.id for match in index.query("texts", text, {"visitor": visitor}, 10)]
+__all__ = ["shelf", "start"]
 
 
 def test_what_the_source_has_is_found_by_meaning(start: Start) -> None:
@@ -181,103 +112,6 @@ def test_too_much_at_once_is_caught_up_too(start: Start, shelf: Shelf, monkeypat
     assert found(index) == []
 
 
-def test_a_deleted_folder_is_made_anew_at_the_start(start: Start, folder: Path) -> None:
-    start().close()
-    shutil.rmtree(folder)
-    assert found(start()) == ["whales"]
-
-
-def test_a_folder_that_is_deleted_while_running_is_made_anew(start: Start, shelf: Shelf, folder: Path) -> None:
-    index = start()
-    shutil.rmtree(folder)
-    assert found(index) == [], "by words only, for a moment"
-    assert index.wait()
-    assert found(index) == ["whales"]
-    shutil.rmtree(folder)
-    shelf.texts["orcas"] = "Orcas are whales that hunt in the sea."
-    index.changed("texts", ["orcas"])
-    assert index.wait()
-    assert set(found(index)) == {"whales", "orcas"}
-    assert (folder / "chroma.sqlite3").exists()
-
-
-@pytest.mark.parametrize("what", ["all", "middle", "empty", "index"])
-def test_a_damaged_folder_is_set_aside_and_made_anew(start: Start, folder: Path, what: str) -> None:
-    start().close()
-    file = folder / "chroma.sqlite3"
-    if what == "all":
-        file.write_bytes(os.urandom(50_000))
-    elif what == "middle":
-        content = bytearray(file.read_bytes())
-        content[4096:-4096] = os.urandom(len(content) - 8192)
-        file.write_bytes(content)
-    elif what == "empty":
-        file.write_bytes(b"")
-    else:
-        [index_folder] = [path for path in folder.iterdir() if path.is_dir()]
-        for path in index_folder.iterdir():
-            path.write_bytes(os.urandom(100))
-        (index_folder / "index_metadata.pickle").write_bytes(b"not a pickle")
-    index = start()
-    assert found(index) == ["whales"]
-    assert index.problem is None
-
-
-def test_damage_while_running_is_repaired(start: Start, shelf: Shelf, folder: Path) -> None:
-    index = start()
-    with (folder / "chroma.sqlite3").open("r+b") as file:
-        file.write(os.urandom(20_000))
-    shelf.texts["orcas"] = "Orcas are whales that hunt in the sea."
-    index.changed("texts", ["orcas"])
-    assert index.wait()
-    assert set(found(index)) == {"whales", "orcas"}
-
-
-@pytest.mark.parametrize("exact", [20_000, 100])
-def test_a_lost_vector_index_is_noticed(
-    start: Start, shelf: Shelf, folder: Path, monkeypatch: pytest.MonkeyPatch, exact: int
-) -> None:
-    monkeypatch.setattr(chroma, "EXACT", exact)
-    shelf.texts |= {f"t{n}": f"Number {n} of many texts on trains" for n in range(1500)}
-    start().close()
-    folders = [path for path in folder.iterdir() if path.is_dir()]
-    assert folders, "large enough to have one"
-    shutil.rmtree(folders[0])
-    again = start()
-    assert again.query("texts", shelf.texts["t700"], {"visitor": "me"}, 10)[0].similarity == pytest.approx(1, abs=1e-4)
-    assert len(again._open["texts"].ids()) == len(shelf.texts)
-
-
-def test_rebuilding_on_demand_tells_its_progress(start: Start) -> None:
-    index = start()
-    told: list[tuple[int, int]] = []
-    index.rebuild(lambda done, total: told.append((done, total)))
-    assert index.wait()
-    assert told == [(0, 4), (4, 4)]
-    assert found(index) == ["whales"]
-    assert index.state().indexed == 4
-
-
-def test_rebuilding_replaces_a_folder_that_cannot_be_opened(
-    start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(vectors, "RETRY", 0.2)
-    start().close()
-    shutil.rmtree(folder)
-    folder.write_text("a file where the folder should be")
-    index = start(wait=False)
-    assert not index.wait()
-    assert isinstance(index.problem, StorageError)
-    assert "Search by words works" in index.problem.fix
-    index.rebuild()
-    for _ in range(100):
-        if index.wait() and found(index) == ["whales"]:
-            break
-        time.sleep(0.1)
-    assert found(index) == ["whales"]
-    assert index.problem is None
-
-
 def test_another_embedder_means_other_vectors(start: Start, shelf: Shelf) -> None:
     def letters(texts: list[str]) -> list[list[float]]:
         return [[float(text.count(c)) for c in "abcdefgh"] for text in texts]
@@ -349,74 +183,3 @@ def test_closing_in_the_middle_is_quick_and_goes_on_later(start: Start, shelf: S
     index.close()
     assert time.monotonic() - before < 10
     assert found(start()) == ["whales"]
-
-
-def _port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Server:
-    """A real Chroma server."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port = _port()
-        self.folder = folder
-
-    def __enter__(self) -> Server:
-        program = Path(sys.executable).with_name("chroma")
-        command = [program, "run", "--path", self.folder, "--host", "127.0.0.1", "--port", str(self.port)]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for _ in range(200):
-            try:
-                httpx.get(f"http://127.0.0.1:{self.port}/api/v2/heartbeat")
-                return self
-            except httpx.HTTPError:
-                time.sleep(0.1)
-        raise AssertionError("the Chroma server does not start")
-
-    def __exit__(self, *_: object) -> None:
-        self.process.terminate()
-        self.process.wait(10)
-
-
-def test_a_server_serves_and_may_go_away(
-    start: Start, shelf: Shelf, settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(vectors, "RETRY", 0.2)
-    server = Server(tmp_path / "server")
-    with server:
-        url = f"http://127.0.0.1:{server.port}"
-        index = start(PARLEY_CHROMA_URL=url)
-        assert found(index) == ["whales"]
-        assert not (settings().data_dir / "chroma").exists()
-        neighbour = Vectors(
-            settings(PARLEY_CHROMA_URL=url, PARLEY_DATA_DIR=tmp_path / "other"), embedder(settings()), delay=0
-        )
-        neighbour.attach("texts", Shelf({"mine": "Whales too."}))
-        assert neighbour.wait()
-        assert found(neighbour) == ["mine"]
-        neighbour.close()
-        assert found(index) == ["whales"], "workbenches on one server keep apart"
-    shelf.texts["orcas"] = "Orcas are whales that hunt in the sea."
-    index.changed("texts", ["orcas"])
-    assert not index.wait()
-    assert isinstance(index.problem, ProviderUnavailable)
-    assert "Chroma server" in index.problem.what
-    assert found(index) == []
-    with server:
-        for _ in range(100):
-            if index.wait():
-                break
-            time.sleep(0.1)
-        assert set(found(index)) == {"whales", "orcas"}
-
-
-def test_a_server_that_never_answers_is_a_problem_and_not_a_wait(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chroma, "TIMEOUT", httpx.Timeout(0.2))
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        index = start(wait=False, PARLEY_CHROMA_URL=f"http://127.0.0.1:{silent.getsockname()[1]}")
-        assert not index.wait(15)
-        assert isinstance(index.problem, ProviderUnavailable)
-        index.close()

@@ -1,0 +1,141 @@
+"""Conversations to read elsewhere: Markdown, a page that harms nobody, a recording to replay."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+from core.conversations import Conversations
+from core.messages import Usage
+from core.providers._recording import parse
+from core.transfer import export_html, export_markdown, recording
+from core.transfer.as_html import rendered
+from tests.unit._transfer import book, house, rich
+from tests.unit.test_conversations import ME, talk
+
+__all__ = ["book", "house"]
+
+
+def test_markdown_shows_the_panes_side_by_side(book: Conversations) -> None:
+    text = export_markdown(book, ME, [rich(book).id])
+    assert text.startswith("# Rich\n")
+    order = [
+        "> Be <b>brief</b>.",
+        "## You",
+        "*File: notes.txt*",
+        "Look & <tell>",
+        "## With m/a",
+        "**A** says",
+        "## With m/b",
+    ]
+    places = [text.index(part) for part in [*order, "B says"]]
+    assert places == sorted(places)
+    assert "*m/a · 100 in, 40 out · $0.001235 · 2.5 s*" in text
+    assert "another beginning" not in text
+    assert "go on" not in text
+
+
+def test_markdown_shows_the_branch_that_is_shown(book: Conversations) -> None:
+    id = book.create(ME).id
+    turns = talk(book, id, "one", "two")
+    book.add(ME, id, parent=turns[0].id, role="assistant", text="two again")
+    text = export_markdown(book, ME, [id, id])
+    assert text.count("# one") == 2
+    assert "two again" not in text
+    book.update(ME, id, leaf=None)
+    assert export_markdown(book, ME, [id])
+
+
+class Page(HTMLParser):
+    """What a browser would make of it: the tags, and every address that it would load or follow."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.loads: list[str] = []
+        self.links: list[str] = []
+        self.attributes: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attrs:
+            self.attributes.add(name)
+            if name in ("src", "srcset", "data", "poster", "background", "action"):
+                self.loads.append(value or "")
+            elif name == "href":
+                (self.links if tag == "a" else self.loads).append(value or "")
+
+
+EVIL = """
+<script>alert(1)</script><img src=x onerror=alert(2)> <svg onload=alert(3)> <iframe src="https://evil.example"></iframe>
+[a](javascript:alert(4)) [b](data:text/html,x) ![pixel](https://evil.example/p.png) [ok](https://good.example)
+<style>@import url(https://evil.example)</style> <a href="javascript:alert(5)">x</a> &lt;script&gt;
+
+```html
+</code></pre><script>alert(6)</script>
+```
+"""
+
+
+def test_html_is_one_harmless_file(book: Conversations) -> None:
+    id = rich(book).id
+    leaf = book.get(ME, id).leaf
+    for role in ("user", "assistant"):
+        turn = book.add(ME, id, parent=leaf, role=role, text=EVIL, model="<script>alert(7)</script>")
+        book.save(turn.id, text=EVIL, thinking=EVIL, status="interrupted", error=EVIL)
+        leaf = turn.id
+    book.update(ME, id, leaf=leaf, panes=(), title="</title><script>alert(8)</script>", system=EVIL)
+    text = export_html(book, ME, [id])
+    page = Page(text)
+    assert not {"script", "iframe", "svg", "link", "object", "form", "base"} & set(page.tags)
+    assert not [name for name in page.attributes if name.startswith("on") or name == "style"]
+    assert [load[:22] for load in page.loads] == ["data:image/png;base64,"]
+    assert set(page.links) == {"https://evil.example/p.png", "https://good.example"}
+    assert page.tags.count("style") == 1
+    assert "url(" not in text.split("</style>")[0]
+    assert "default-src &#x27;none&#x27;" in text
+    assert "prefers-color-scheme: dark" in text
+    assert {"table", "details", "pre", "code", "strong"} <= set(page.tags)
+    assert "notes.txt" in text
+
+
+def test_code_and_tables_survive_the_sanitiser() -> None:
+    made = rendered("```python\nif a < b: print('&')\n```\n\n|a|b|\n|:-|-:|\n|1|**2**|\n\n3. three\n\n~~gone~~ `x<y>`")
+    assert "<code class=\"language-python\">if a &lt; b: print('&amp;')" in made
+    assert "<td>1</td>" in made
+    assert "<strong>2</strong>" in made
+    assert '<ol start="3">' in made
+    assert "<s>gone</s>" in made
+    assert "<code>x&lt;y&gt;</code>" in made
+
+
+def test_a_page_of_several(book: Conversations) -> None:
+    text = export_html(book, ME, [rich(book).id, book.create(ME).id])
+    assert "<title>2 conversations</title>" in text
+    assert text.count("<article>") == 2
+    assert "With m/b" in text
+
+
+def test_a_recording_can_be_replayed(book: Conversations) -> None:
+    id = rich(book).id
+    _, entries = parse(recording(book, ME, id).encode().splitlines())
+    assert [(entry.model, entry.answer[:5]) for entry in entries] == [("m/a", "**A**")], "one answer to one question"
+    [entry] = entries
+    assert [(message.role, message.text) for message in entry.messages] == [
+        ("system", "Be <b>brief</b>."),
+        ("user", "Look & <tell>"),
+    ]
+    assert entry.usage == Usage(100, 50, 3, 2, 40, 10, False)
+    assert (entry.thinking, entry.first_token, entry.duration, entry.stop_reason) == (
+        "hm <i>",
+        0.123456789,
+        2.5,
+        "length",
+    )
+    book.update(ME, id, panes=())
+    assert recording(book, ME, id).count('"answer"') == 1
+    long = book.create(ME).id
+    talk(book, long, "one", "two\nlines", "three", "four")
+    _, entries = parse(recording(book, ME, long).encode().splitlines())
+    assert [(len(entry.messages), entry.answer) for entry in entries] == [(1, "two\nlines"), (3, "four")]
+    assert parse(recording(book, ME, book.create(ME).id).encode().splitlines())[1] == []
