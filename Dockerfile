@@ -1,11 +1,13 @@
 # Parley as one container, which is also a Hugging Face Space:
 #   docker build -t parley . && docker run -p 7860:7860 -v parley:/data parley
 
-FROM python:3.11-slim AS build
+# 3.11-slim of 5 August 2026 (Python 3.11.15), all platforms. The newest digest is in docker-library/repo-info,
+# repos/python/remote/3.11-slim.md; both FROM lines have the same one.
+FROM python:3.11-slim@sha256:90744cff8f32887f075c47d747a173ff333e9e98801667af93c357fa9f5e28ff AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /app
-COPY requirements.txt ./
-RUN python -m venv /venv && /venv/bin/python -m pip install -r requirements.txt
+COPY requirements.lock ./
+RUN python -m venv /venv && /venv/bin/python -m pip install --require-hashes -r requirements.lock
 COPY app.py ./
 COPY core core
 COPY data data
@@ -14,7 +16,7 @@ COPY pages pages
 COPY prompts prompts
 RUN /venv/bin/python -m compileall -q app.py core pages
 
-FROM python:3.11-slim
+FROM python:3.11-slim@sha256:90744cff8f32887f075c47d747a173ff333e9e98801667af93c357fa9f5e28ff
 # libgomp1: llama.cpp's threads. ca-certificates: the providers are checked against the system's certificates.
 # hadolint ignore=DL3008
 RUN apt-get update \

@@ -12,7 +12,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test lint bench
+.PHONY: help run test lint bench lock
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -34,6 +34,12 @@ lint: $(TEST) ## check style, format and types
 bench: $(TEST) ## run the benchmarks (ARGS="start" for one of them)
 	@$(PY) app.py models fetch || [ $$? -eq 1 ]
 	$(PY) -m bench $(ARGS)
+
+# What the image installs: every package of every platform with its hashes. The versions that it has stay until
+# requirements.txt says otherwise; ARGS=--upgrade takes the newest.
+lock: $(TEST) ## write requirements.lock from requirements.txt
+	$(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" $(ARGS) requirements.txt --output-file requirements.lock
 
 # A stamp says what is installed, so that a second start installs nothing and needs no network.
 $(RUN): requirements.txt

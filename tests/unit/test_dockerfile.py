@@ -25,9 +25,18 @@ def final(instruction: str) -> str:
 
 
 def test_the_image_is_built_in_stages_and_runs_as_an_ordinary_user() -> None:
-    assert [name for name, _ in STEPS].count("FROM") == 2
+    images = [rest.split()[0] for name, rest in STEPS if name == "FROM"]
+    assert len(images) == 2
+    assert len(set(images)) == 1
+    assert re.fullmatch(r"python:3\.11-slim@sha256:[0-9a-f]{64}", images[0])
     assert final("USER") == "1000"
     assert "useradd --uid 1000" in final("RUN")
+
+
+def test_only_packages_with_a_known_hash_are_installed() -> None:
+    installs = [rest for name, rest in STEPS if name == "RUN" and "pip install" in rest]
+    assert len(installs) == 1
+    assert installs[0].endswith("pip install --require-hashes -r requirements.lock")
 
 
 def test_it_starts_without_a_shell() -> None:
