@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from core import __version__, cli_prompts
+from core import __version__, cli_prompts, permissions
 from core.errors import ParleyError, SettingsError
 from core.settings import Settings
 
@@ -29,6 +29,7 @@ def main(argv: Sequence[str], serve: Serve) -> int:
     given = {name: value for name, value in address.items() if value is not None}
     try:
         settings = Settings.of({**os.environ, **given})
+        permissions.private(settings.data_dir)
         from core import logs  # not before it is needed: --help is to be quick
 
         logs.setup(settings)

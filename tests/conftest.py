@@ -53,6 +53,15 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["GRADIO_RUN_HISTORY"] = "False"
 
 
+@pytest.fixture(autouse=True)
+def same_umask() -> Iterator[None]:
+    """The command line changes it for the whole process."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs a part by the fixtures that it uses, so that `-m "not chromium"` works without a list."""
     for item in items:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import BadRequest
+from core.permissions import make_open
 from core.prompts import exchange, files, labels
 from core.prompts.desk import STDIN, Desk, Output, read_input
 from core.prompts.exchange import Draft, Exported, File, Imported, Loss, Plan
@@ -241,7 +242,7 @@ def _write(out: Path, found: Sequence[File], *, folder: bool) -> list[str]:
     for file in found:
         path = out / file.name if folder else out
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_open(path.parent)
             files.replace(path, file.data)
         except OSError as error:
             raise BadRequest(f"{path} cannot be written: {error.strerror}.", "Choose another place.") from None

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from core.errors import BadRequest, StorageError
+from core.permissions import as_its_folder
 
 if sys.platform == "win32":
     import msvcrt
@@ -97,6 +98,7 @@ def _written(folder: Path, data: bytes, lasting: bool = True) -> Path:
     file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
         with os.fdopen(file, "wb") as opened:
+            as_its_folder(temporary)
             opened.write(data)
             opened.flush()
             if lasting:
@@ -132,6 +134,7 @@ def make_folders(root: Path, name: str) -> Path:
         folder = folder / part
         with contextlib.suppress(FileExistsError):
             folder.mkdir()
+            as_its_folder(folder)
             sync(folder.parent)
         inside = folder.relative_to(root).as_posix()
         if not stat.S_ISDIR(os.lstat(folder).st_mode):
@@ -205,8 +208,11 @@ class Lock:
 
 def open_lock(path: Path) -> int:
     """A handle of the lock's file, which is made if need be. OSError when it cannot be, or is something else."""
+    new = not path.exists()
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     file = os.open(path, flags, 0o666)
+    if new:
+        as_its_folder(path)
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
         raise OSError(errno.ELOOP, "not a regular file")

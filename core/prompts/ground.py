@@ -13,6 +13,7 @@ from pathlib import Path
 
 import core
 from core.errors import StorageError
+from core.permissions import make_open, open_inside
 from core.prompts import files, labels
 from core.prompts.listing import FILE
 from core.prompts.version import SCHEMA_FILE, published_schema
@@ -63,7 +64,7 @@ def closed(error: OSError, there: bool) -> StorageError:
 
 def _make(root: Path) -> None:
     """All of it appears at once, so that a start that is broken off does not leave half of it."""
-    root.parent.mkdir(parents=True, exist_ok=True)
+    make_open(root.parent)
     source = shipped()
     temporary = root.with_name(f"{files.TEMPORARY}{secrets.token_hex(8)}")
     try:
@@ -71,6 +72,7 @@ def _make(root: Path) -> None:
             shutil.copytree(source, temporary, ignore=_others)
         else:
             temporary.mkdir()
+        open_inside(temporary)
         temporary.rename(root)
     except OSError:
         if not root.is_dir():  # otherwise another process was faster
@@ -106,6 +108,7 @@ def _fill(root: Path) -> None:
         except OSError:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
+        open_inside(temporary)
         for child in sorted(temporary.iterdir()):
             if not os.path.lexists(root / child.name):
                 child.rename(root / child.name)

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from core.permissions import as_its_folder
 from core.prompts import files
 from core.prompts.content import digest
 from core.prompts.records import Move
@@ -158,4 +159,5 @@ def append(path: Path, history: History, move: Move) -> None:
                 file.truncate(history.end)
             raise
     if new:
+        as_its_folder(path)
         files.sync(path.parent)

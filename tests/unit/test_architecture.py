@@ -27,6 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "core.tokens",
         "core.hosts",
         "core.logs",
+        "core.permissions",
     ),
     ("core.store", "core.providers"),
     ("core.catalog", "core.modelcache", "core.prices", "core.price_tables"),

@@ -176,7 +176,7 @@ def test_switched_off_it_fetches_nothing(
     monkeypatch.setenv("PARLEY_EMBEDDED", "off")
     assert cli.main(["models", "fetch"], lambda _: 0) == 0
     assert "PARLEY_EMBEDDED" in capsys.readouterr().out
-    assert not (tmp_path / "data").exists()
+    assert not (tmp_path / "data" / "models").exists()
 
 
 def test_the_real_file_has_the_size_that_is_expected(weights: Path) -> None:
