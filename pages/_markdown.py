@@ -151,7 +151,7 @@ def _line(token: Token) -> str:
 def _begun(line: str) -> str:
     if not line or line[0] == "<":
         return f"<span>{line}</span>"
-    return line if line[0] == "&" or line[0].isalpha() else f"&#{ord(line[0])};{line[1:]}"
+    return line if line[0] in ("&", DISPLAY[0], INLINE[0]) or line[0].isalpha() else f"&#{ord(line[0])};{line[1:]}"
 
 
 def _code(token: Token) -> str:

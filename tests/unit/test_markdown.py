@@ -40,6 +40,7 @@ texts = st.lists(st.sampled_from(PIECES), max_size=40).map("".join)
         ("$$a<b$$", "\ue0f0a&#60;b\ue0f1"),
         ("is $$a<b$$ \\(c\\)", "is \ue0f0a&#60;b\ue0f1 \ue0f2c\ue0f3"),
         ("so\n$$\na\n- b\n$$\nend", "so\n\n\ue0f0a&#10;- b\ue0f1\n\nend"),
+        ("$x$ is so", "\ue0f2x\ue0f3 is so"),
         ("a\nb  \nc", "a<br>b<br>c"),
         ("- a\n  - b\n- c", "- a\n  - b\n- c"),
         ("- a\n\n- b", "- a\n\n- b"),
