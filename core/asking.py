@@ -8,6 +8,7 @@ from dataclasses import replace
 from core.catalog import Catalog
 from core.context import Context
 from core.conversations import Conversation, Conversations, Turn
+from core.files.child import Child
 from core.messages import ChatRequest
 from core.prompts.opening import Openings
 from core.prompts.run import over
@@ -19,10 +20,12 @@ Upload = tuple[str, bytes]  # a file's name and contents
 class Asking:
     """Does file and database work: call it in a thread."""
 
-    def __init__(self, conversations: Conversations, catalog: Catalog, openings: Openings, settings: Settings) -> None:
+    def __init__(
+        self, conversations: Conversations, catalog: Catalog, openings: Openings, settings: Settings, child: Child
+    ) -> None:
         self._conversations = conversations
         self._openings = openings
-        self._context = Context(conversations, catalog, settings)
+        self._context = Context(conversations, catalog, settings, child)
 
     def check(
         self, conversation: Conversation, text: str, files: Sequence[Upload] = (), models: Sequence[str] = ()

@@ -1,7 +1,12 @@
-"""Files that people attach: what they are by their content, and how a model is given them."""
+"""Files that people attach: what they are by their content, and how a model is given them.
+
+What is in a file is looked at in a child process alone (`read`, `thumbnail`), because a file can be made to take any
+time and any memory.
+"""
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 import unicodedata
@@ -10,13 +15,13 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from PIL import Image, UnidentifiedImageError
-
 from core.errors import BadRequest
+from core.files.child import Child, Unfinished
 from core.messages import Attachment
 from core.models import ModelInfo
 
 MOST_CHARACTERS = 400_000  # of text out of one file; about 100,000 tokens
+SECONDS = 12.0  # that reading a file may take
 _MOST_PIXELS = 50_000_000
 _IMAGES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "GIF": "image/gif"}
 _PDF = "application/pdf"
@@ -45,11 +50,12 @@ class ExtractedText:
     text: str
 
 
-def prepare(name: str, data: bytes, model: ModelInfo, max_bytes: int) -> Attachment | ExtractedText:
+def prepare(name: str, data: bytes, model: ModelInfo, max_bytes: int, child: Child) -> Attachment | ExtractedText:
     """A file as `model` can take it: itself for an image and a PDF where the model reads them, else its text.
 
     What it claims to be does not count. Raises BadRequest for what is empty, too large, damaged, encrypted, of a kind
-    that cannot be read, or an image for a model that sees none. Blocks for up to seconds.
+    that cannot be read, that takes too long or too much memory to read, or an image for a model that sees none;
+    RateLimited while too many files are read. Blocks for up to seconds.
     """
     name = safe_name(name)
     if not data:
@@ -59,21 +65,52 @@ def prepare(name: str, data: bytes, model: ModelInfo, max_bytes: int) -> Attachm
             f"{name} has {len(data) / 1e6:.1f} MB; {max_bytes / 1e6:.0f} MB is the most.",
             "Choose a smaller file, or raise PARLEY_MAX_UPLOAD_MB.",
         )
+    try:
+        found = child.run("read", data, seconds=SECONDS, name=name, takes_pdf=model.abilities.pdf)
+    except Unfinished as error:
+        raise BadRequest(f"{name} could not be read: it {error.why}.", "Choose a smaller or simpler file.") from None
+    if "text" in found:
+        return ExtractedText(name, found["text"])
+    media_type: str = found["media_type"]
+    if media_type != _PDF and not model.abilities.vision:
+        raise BadRequest(
+            f"{name} is an image, and {model.label or model.id} cannot see images.",
+            "Choose a model that can, or remove the file.",
+        )
+    return Attachment(name, media_type, data)
+
+
+def read(data: bytes, name: str, takes_pdf: bool) -> dict[str, str]:
+    """In the child: {media_type} of an image and of a PDF where it is taken as it is, {text} of all else."""
     if media_type := _image_type(name, data):
-        if not model.abilities.vision:
-            raise BadRequest(
-                f"{name} is an image, and {model.label or model.id} cannot see images.",
-                "Choose a model that can, or remove the file.",
-            )
-        return Attachment(name, media_type, data)
+        return {"media_type": media_type}
     if b"%PDF-" in data[:1024]:
-        return _pdf(name, data, model)
+        if takes_pdf:
+            _check_pdf(name, data)
+            return {"media_type": _PDF}
+        return _text(name, _pdf(name, data))
     if data[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
         return _text(name, _docx(name, data))
     for beginning, kind in _BINARY:
         if data.startswith(beginning):
             raise _unreadable(name, kind)
     return _text(name, _decoded(name, data))
+
+
+def thumbnail(data: bytes, widest: int, most_pixels: int) -> str:
+    """In the child: an image of at most `widest` pixels as a data: address; "" for what is none or has too many."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if image.width * image.height > most_pixels:
+                return ""
+            image.thumbnail((widest, widest))
+            out = io.BytesIO()
+            image.convert("RGBA").save(out, "WEBP", quality=80)
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, Image.DecompressionBombError):
+        return ""
+    return "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode("ascii")
 
 
 def as_prompt_text(file: ExtractedText) -> str:
@@ -98,6 +135,8 @@ def safe_name(name: str) -> str:
 
 def _image_type(name: str, data: bytes) -> str | None:
     """The media type of an image that can be opened; None for what is no image."""
+    from PIL import Image, UnidentifiedImageError
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -114,21 +153,24 @@ def _image_type(name: str, data: bytes) -> str | None:
         return None
     except Image.DecompressionBombError:
         raise BadRequest(f"{name} has too many pixels.", "Make the image smaller.") from None
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, MemoryError):
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError):
         raise BadRequest(f"{name} is a damaged image.", "Choose another file.") from None
     return _IMAGES[kind]
 
 
-def _pdf(name: str, data: bytes, model: ModelInfo) -> Attachment | ExtractedText:
-    from core.documents import check_pdf, pdf_text
+def _check_pdf(name: str, data: bytes) -> None:
+    from core.documents import check_pdf
 
-    if model.abilities.pdf:
-        check_pdf(name, data)
-        return Attachment(name, _PDF, data)
+    check_pdf(name, data)
+
+
+def _pdf(name: str, data: bytes) -> str:
+    from core.documents import pdf_text
+
     text = pdf_text(name, data, MOST_CHARACTERS)
     if not text.strip():
         raise BadRequest(f"{name} holds no text: it may be a scan.", "Choose a model that reads PDF files.")
-    return _text(name, text)
+    return text
 
 
 def _docx(name: str, data: bytes) -> str:
@@ -178,14 +220,14 @@ def _looks_like_text(text: str, *, strict: bool) -> bool:
     return not strict or sum(1 for c in sample if c.isascii()) > len(sample) * 0.6
 
 
-def _text(name: str, text: str) -> ExtractedText:
+def _text(name: str, text: str) -> dict[str, str]:
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "")
     text = text.encode("utf-8", "replace").decode("utf-8")
     if not text.strip():
         raise BadRequest(f"{name} holds no text.", "Choose another file.")
     if len(text) > MOST_CHARACTERS:
         text = f"{text[:MOST_CHARACTERS]}\n[Cut off here: only the first {MOST_CHARACTERS:,} characters were taken.]"
-    return ExtractedText(name, text)
+    return {"text": text}
 
 
 def _unreadable(name: str, kind: str) -> BadRequest:

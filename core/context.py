@@ -11,6 +11,7 @@ from core.attachments import ExtractedText, as_prompt_text, prepare
 from core.catalog import Catalog
 from core.conversations import Conversation, Conversations, File, Turn
 from core.errors import BadRequest, NotFound
+from core.files.child import Child
 from core.messages import Attachment, Message
 from core.settings import Settings
 
@@ -59,10 +60,11 @@ class Kept:
 class Context:
     """Turns stored conversations into messages."""
 
-    def __init__(self, conversations: Conversations, catalog: Catalog, settings: Settings) -> None:
+    def __init__(self, conversations: Conversations, catalog: Catalog, settings: Settings, child: Child) -> None:
         self._conversations = conversations
         self._catalog = catalog
         self._limit: int = settings["PARLEY_MAX_UPLOAD_MB"] * 1024 * 1024
+        self._child = child
         self._kept = Kept()
 
     def messages(
@@ -88,7 +90,7 @@ class Context:
 
     def prepare(self, name: str, data: bytes, model: str) -> Attachment | ExtractedText:
         """A file as `model` can take it. BadRequest if it cannot."""
-        return prepare(name, data, self._catalog.info(model), self._limit)
+        return prepare(name, data, self._catalog.info(model), self._limit, self._child)
 
     def _user_message(self, visitor: str, turn: Turn, model: str) -> Message:
         texts = [turn.text] if turn.text else []

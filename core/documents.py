@@ -1,7 +1,8 @@
 """Text out of PDF and Word files, within limits of size and time and with no trust in their contents.
 
-The libraries that read them raise errors of any kind at damaged or hostile files, so here every error means a damaged
-file. Importing this takes a third of a second: do it where a file is read, not at the start.
+The libraries that read them raise errors of any kind at damaged or hostile files, so here every error but a lack of
+memory means a damaged file. Only for the child process, whose time and memory are limited: no limit here can hold
+against every file. Importing this takes a third of a second.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from typing import Any
 
 import docx
 import pypdf
-from docx.table import Table
+from docx.table import Table, _Cell
 
 from core.errors import BadRequest
 
 _MOST_UNPACKED = 100 * 1024 * 1024  # bytes of all that a document holds; python-docx reads it all into memory
 _MOST_MEMBERS = 5000
-_MOST_SECONDS = 20.0
+_HARMLESS = 10 * 1024 * 1024  # bytes unpacked, whatever the ratio
+_HIGHEST_RATIO = 200  # of unpacked to packed bytes; text in tables reaches some 30
+_MOST_SECONDS = 8.0  # then what there is by then is taken
 _DEEPEST = 4  # tables in tables
 _OTHER = "Choose another file."
 
@@ -32,7 +35,7 @@ def check_pdf(name: str, data: bytes) -> None:
 
 
 def pdf_text(name: str, data: bytes, most: int) -> str:
-    """The text of the pages, empty for a scan. Stops after `most` characters or 20 seconds, and says so in the text."""
+    """The text of the pages, empty for a scan. Stops after `most` characters or 8 seconds, and says so in the text."""
     texts: list[str] = []
     length, end = 0, time.monotonic() + _MOST_SECONDS
     reader = _pages(name, data)
@@ -47,6 +50,8 @@ def pdf_text(name: str, data: bytes, most: int) -> str:
             if number < count and time.monotonic() > end:
                 texts.append(f"[Cut off here: only {number:,} of {count:,} pages could be read in time.]")
                 break
+    except MemoryError:
+        raise
     except Exception:
         raise BadRequest(f"{name} is a damaged PDF.", _OTHER) from None
     return "\n\n".join(text for text in texts if text)
@@ -63,6 +68,8 @@ def docx_text(name: str, data: bytes, most: int) -> str:
             length += len(line)
             if length > most:
                 break
+    except MemoryError:
+        raise
     except Exception:
         raise BadRequest(f"{name} is a damaged Word document.", _OTHER) from None
     return "\n".join(texts)
@@ -74,6 +81,8 @@ def _pages(name: str, data: bytes) -> pypdf.PdfReader:
         reader = pypdf.PdfReader(io.BytesIO(data))
         locked = reader.is_encrypted and not _unlocks(reader)
         count = 0 if locked else len(reader.pages)
+    except MemoryError:
+        raise
     except Exception:
         raise BadRequest(f"{name} is a damaged PDF.", _OTHER) from None
     if locked:
@@ -87,6 +96,8 @@ def _unlocks(reader: pypdf.PdfReader) -> bool:
     """Many files are encrypted with an empty password, only to forbid printing."""
     try:
         return bool(reader.decrypt(""))
+    except MemoryError:
+        raise
     except Exception:  # also where the library for AES is not installed
         return False
 
@@ -96,9 +107,13 @@ def _check_archive(name: str, data: bytes) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
+    except MemoryError:
+        raise
     except Exception:
         raise BadRequest(f"{name} is a damaged Word document.", _OTHER) from None
-    if len(members) > _MOST_MEMBERS or sum(member.file_size for member in members) > _MOST_UNPACKED:
+    unpacked = sum(member.file_size for member in members)
+    too_dense = unpacked > _HARMLESS and unpacked > len(data) * _HIGHEST_RATIO
+    if len(members) > _MOST_MEMBERS or unpacked > _MOST_UNPACKED or too_dense:
         raise BadRequest(f"{name} is far too large when it is unpacked.", _OTHER)
     if any(member.flag_bits & 1 for member in members):
         raise BadRequest(f"{name} is encrypted.", "Save it without a password and attach it again.")
@@ -113,10 +128,9 @@ def _lines(items: Iterator[Any], depth: int) -> Iterator[str]:
 
 
 def _row(row: Any, depth: int) -> str:
-    seen: list[Any] = []
-    cells: list[str] = []
-    for cell in row.cells:
-        if cell._tc not in seen:  # a merged cell comes once for each column that it covers
-            seen.append(cell._tc)
-            cells.append(" ".join(_lines(cell.iter_inner_content(), depth + 1)).strip())
-    return " | ".join(cells)
+    """The cells as they stand in the file: a merged cell once, where it begins.
+
+    Not `row.cells`, which repeats a cell for each column and row that it covers: a small file can claim any number.
+    """
+    cells = (_Cell(tc, row) for tc in row._tr.tc_lst)
+    return " | ".join(" ".join(_lines(cell.iter_inner_content(), depth + 1)).strip() for cell in cells)

@@ -12,6 +12,7 @@ from core.asking import Asking
 from core.catalog import Catalog
 from core.chat import Chat
 from core.conversations import Conversations
+from core.files.child import Child
 from core.gateway import Gateway
 from core.ledger import Ledger
 from core.prices import Prices
@@ -39,6 +40,7 @@ class Services:
     prices: Prices
     ledger: Ledger
     providers: Mapping[str, Provider]
+    child: Child
     catalog: Catalog
     gateway: Gateway
     embedder: Embedder
@@ -62,6 +64,7 @@ class Services:
         providers = discover(settings) if providers is None else providers
         database = Database.open(settings)
         ledger = Ledger(database, prices)
+        child = Child()
         catalog = Catalog(providers, settings)
         gateway = Gateway(providers, catalog, ledger, settings)
         embed = embedder(settings)
@@ -76,13 +79,15 @@ class Services:
         registry.watch(lambda names: examples.changed(registry.newest(names)))
         templates = Templates(registry.version, examples.nearest)
         openings = Openings(registry.version, templates)
-        chat = Chat(gateway, ledger, conversations, Asking(conversations, catalog, openings, settings), settings)
+        asking = Asking(conversations, catalog, openings, settings, child)
+        chat = Chat(gateway, ledger, conversations, asking, settings)
         return cls(
             settings,
             database,
             prices,
             ledger,
             providers,
+            child,
             catalog,
             gateway,
             embed,
@@ -101,6 +106,7 @@ class Services:
         """End what runs, save it, and free everything, in the order of dependence."""
         await self.chat.close()
         await self.trials.close()
+        await asyncio.to_thread(self.child.close)
         results = await asyncio.gather(*(p.close() for p in self.providers.values()), return_exceptions=True)
         for name, result in zip(self.providers, results, strict=True):
             if isinstance(result, BaseException):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import datetime
-import io
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,10 +10,9 @@ from functools import partial
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
 from core.conversations import Conversation, File, Turn
-from core.errors import ParleyError
+from core.errors import ParleyError, RateLimited
 from core.ledger import Filter
 from core.models import ModelInfo
 from core.services import Services
@@ -28,6 +25,7 @@ from pages._shared import text
 
 MOST_PICTURES = 200  # small pictures that are kept in memory
 WIDEST = 480  # pixels of a small picture
+SECONDS = 5.0  # that making one may take
 LARGEST = 40_000_000  # pixels of an upload that is made into a small picture
 Notices = Mapping[str, tuple[str, ...]]
 
@@ -179,20 +177,14 @@ class Screen:
             return ""
         key = (visitor, file.id)
         if key not in self._pictures:
-            self._pictures[key] = _small(self._services.conversations.file_data(visitor, file.id))
+            data = self._services.conversations.file_data(visitor, file.id)
+            try:
+                found = self._services.child.run("thumbnail", data, seconds=SECONDS, widest=WIDEST, most_pixels=LARGEST)
+            except RateLimited:  # next time, perhaps
+                return ""
+            except ParleyError:
+                found = ""
+            self._pictures[key] = found
             while len(self._pictures) > MOST_PICTURES:
                 self._pictures.popitem(last=False)
         return self._pictures[key]
-
-
-def _small(data: bytes) -> str:
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.width * image.height > LARGEST:
-                return ""
-            image.thumbnail((WIDEST, WIDEST))
-            out = io.BytesIO()
-            image.convert("RGBA").save(out, "WEBP", quality=80)
-    except (OSError, ValueError, Image.DecompressionBombError):
-        return ""
-    return "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode("ascii")

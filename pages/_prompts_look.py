@@ -11,6 +11,7 @@ from core.models import ModelInfo
 from core.prompts.content import Content
 from core.prompts.drafts import DEFAULT, Draft, VariableRow
 from core.prompts.estimates import Estimate, estimate
+from core.prompts.fitting import check_schema
 from core.prompts.render import MissingVariables, Rendered, listed
 from core.prompts.templates import Needed
 from core.services import Services
@@ -39,7 +40,7 @@ class Looks:
         info = self._services.catalog.info(model)
         told: dict[str, Any] = {
             "turn": draft.turn,
-            "troubles": draft.troubles(),
+            "troubles": self._troubles(draft),
             "error": "",
             "name": self._name(draft),
         }
@@ -66,7 +67,10 @@ class Looks:
 
     def content(self, draft: Draft) -> Content:
         """What a run sends and saving keeps. BadRequest says what is in the way."""
-        return self._services.templates.check(self._without_sample(draft.content(), draft))
+        content = self._services.templates.check(self._without_sample(draft.content(), draft))
+        if content.answer_schema is not None:
+            check_schema(self._services.child, content.answer_schema)
+        return content
 
     def preview(
         self, content: Content, draft: Draft, rows: list[tuple[Needed, VariableRow]]
@@ -86,6 +90,16 @@ class Looks:
         except MissingVariables as error:
             gaps = {name: GAP.format(name) for name in error.names}
             return render(content, values | gaps, question=question, strict=False), error.names
+
+    def _troubles(self, draft: Draft) -> dict[str, str]:
+        """Sentences by the field's name."""
+        found = draft.troubles()
+        if "schema" not in found and (schema := draft.schema_value()) is not None:
+            try:
+                check_schema(self._services.child, schema)
+            except ParleyError as error:
+                found["schema"] = str(error)
+        return found
 
     def _used(self, content: Content) -> set[str]:
         """The variables that the texts have."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -53,7 +53,10 @@ class Running:
         page = f"{visitor_of(request)} {request.session_hash}"
         async with contextlib.aclosing(self._trials.run(page, asked, every=PACE)) as snapshots:
             async for snapshot in snapshots:
-                yield drawn(snapshot, name, schema)
+                wrong = None
+                if schema is not None and snapshot.status == "complete":
+                    wrong = await asyncio.to_thread(misfit, self._services.child, snapshot.text, schema)
+                yield drawn(snapshot, name, wrong, as_json=schema is not None)
 
     @guarded
     async def stop(self, request: gr.Request) -> None:
@@ -97,8 +100,8 @@ class Running:
         return version if version.hash == content.digest() else None
 
 
-def drawn(snapshot: Snapshot, name: str, schema: Mapping[str, Any] | None) -> list[Any]:
-    """An answer, running or ended: its reasoning folded in front, its figures below."""
+def drawn(snapshot: Snapshot, name: str, wrong: str | None, *, as_json: bool) -> list[Any]:
+    """An answer, running or ended: its reasoning folded in front, its figures below. `wrong` as in `below`."""
     messages: list[Any] = []
     pending = snapshot.status == "streaming"
     if snapshot.thinking:
@@ -111,14 +114,17 @@ def drawn(snapshot: Snapshot, name: str, schema: Mapping[str, Any] | None) -> li
                 options=[],
             )
         )
-    content: list[Any] = [TextMessage(text=_written(snapshot.text, schema is not None))] if snapshot.text else []
-    content.append(html(below(snapshot, name, schema)))
+    content: list[Any] = [TextMessage(text=_written(snapshot.text, as_json))] if snapshot.text else []
+    content.append(html(below(snapshot, name, wrong)))
     messages.append(Drawn(role="assistant", content=content, metadata={}, options=[]))
     return messages
 
 
-def below(snapshot: Snapshot, name: str, schema: Mapping[str, Any] | None) -> str:
-    """The line of figures under an answer, with what went wrong above it."""
+def below(snapshot: Snapshot, name: str, wrong: str | None) -> str:
+    """The line of figures under an answer, with what went wrong above it.
+
+    `wrong` says why the answer does not fit its JSON schema, "" that it does; None where there is none to fit.
+    """
     notices = "".join(f'<div class="notice">{text(notice)}</div>' for notice in snapshot.notices)
     if snapshot.status == "streaming":
         state = "writing" if snapshot.text else "thinking" if snapshot.thinking else "waiting for the first token"
@@ -128,8 +134,7 @@ def below(snapshot: Snapshot, name: str, schema: Mapping[str, Any] | None) -> st
         what = snapshot.error or "The answer broke off."
         trouble = _trouble(what)
     fits = ""
-    if schema is not None and snapshot.status == "complete":
-        wrong = misfit(snapshot.text, schema)
+    if wrong is not None:
         fits = "" if wrong else " · fits the JSON schema"
         trouble += _trouble(wrong) if wrong else ""
     figures = text(meter_line(name, snapshot.meter, snapshot.status) + fits)

@@ -15,6 +15,7 @@ from core.api.streaming import stream_answer
 from core.api.wire import read_body, send_json, until_gone
 from core.catalog import Catalog
 from core.errors import ModelNotFound, NotFound
+from core.files.child import Child
 from core.gateway import Gateway
 from core.models import Abilities, ModelInfo
 from core.prompts.registry import Registry
@@ -36,6 +37,8 @@ class Needs(Protocol):
     def registry(self) -> Registry: ...
     @property
     def templates(self) -> Templates: ...
+    @property
+    def child(self) -> Child: ...
 
 
 class V1(Endpoint):
@@ -46,7 +49,7 @@ class V1(Endpoint):
         self._gateway = services.gateway
         self._catalog = services.catalog
         self._prompts = PromptModels(services.registry, services.templates)
-        self._reader = Reader(services.catalog, services.settings, self._prompts)
+        self._reader = Reader(services.catalog, services.settings, self._prompts, services.child)
 
     async def respond(self, scope: Scope, receive: Receive, send: Send, visitor: str) -> None:
         path: str = scope["path_params"]["path"]

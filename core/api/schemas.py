@@ -16,6 +16,7 @@ from core.api.wire import BadField
 from core.attachments import ExtractedText, prepare
 from core.catalog import Catalog
 from core.errors import BadRequest, ModelNotFound
+from core.files.child import Child
 from core.messages import Attachment, ChatRequest, Effort, Message, Parameters
 from core.models import Abilities
 from core.prompts.run import request_for
@@ -48,9 +49,10 @@ class Asked:
 class Reader:
     """Turns bodies into requests. Raises BadField, BadRequest and ModelNotFound."""
 
-    def __init__(self, catalog: Catalog, settings: Settings, prompts: PromptModels) -> None:
+    def __init__(self, catalog: Catalog, settings: Settings, prompts: PromptModels, child: Child) -> None:
         self._catalog = catalog
         self._prompts = prompts
+        self._child = child
         self._listed = False
         self._largest_file: int = settings["PARLEY_MAX_UPLOAD_MB"] * 1024 * 1024
         self.largest_body = largest_body(settings)
@@ -102,7 +104,7 @@ class Reader:
         info = self._catalog.info(model)
 
         def look(name: str, data: bytes) -> Attachment | ExtractedText:
-            return prepare(name, data, info, self._largest_file)
+            return prepare(name, data, info, self._largest_file, self._child)
 
         def prepared() -> tuple[Message, ...]:
             return tuple(message.message(look) if isinstance(message, Draft) else message for message in found)

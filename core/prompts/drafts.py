@@ -17,7 +17,6 @@ from core.errors import BadRequest
 from core.messages import Effort
 from core.prompts.content import LARGEST, MOST_TAGS, Content, Variable, complaints, parse_content
 from core.prompts.fieldtexts import as_json, as_text, json_value, lines_of, real, texts_of, whole, written
-from core.prompts.fitting import check_schema
 from core.prompts.names import check_name
 from core.prompts.version import TAG, Version
 
@@ -226,13 +225,12 @@ class Draft(_Texts):
         return tags
 
     def schema_value(self) -> dict[str, Any] | None:
-        """The JSON Schema of the answer. BadRequest says where it is wrong."""
+        """The JSON Schema of the answer, which only `fitting.check_schema` looks into. BadRequest if it is no JSON."""
         if not self.answer_schema.strip():
             return None
         schema = json_value("The JSON schema", self.answer_schema)
         if not isinstance(schema, dict):
             raise BadRequest("The JSON schema is not a JSON object.", "It begins with { and ends with }.")
-        check_schema(schema)
         return schema
 
     def value_of(self, name: str, row: VariableRow) -> Any:

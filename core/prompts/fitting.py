@@ -1,61 +1,38 @@
-"""Whether an answer fits the JSON Schema that a prompt asks for.
-
-Regular expressions (`pattern`, `patternProperties`) are not looked at: one that never ends would hold the whole
-server up. References to other hosts are never fetched.
-"""
+"""Whether an answer fits the JSON Schema that a prompt asks for. Both are read in a child process, within a time."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
-from jsonschema import validators  # type: ignore[import-untyped]
-from jsonschema.exceptions import SchemaError, best_match  # type: ignore[import-untyped]
-from referencing.exceptions import Unresolvable
-from referencing.jsonschema import EMPTY_REGISTRY
+from core.errors import BadRequest, ParleyError
+from core.files.child import Child, Unfinished
 
-from core.errors import BadRequest
-
-_FENCE = re.compile(r"\s*```[a-zA-Z]*\n(.*)\n\s*```\s*", re.DOTALL)
+SECONDS = 2.0
+_DEEP = "The JSON schema is nested too deep."
 
 
-def check_schema(schema: Mapping[str, Any]) -> None:
-    """BadRequest says where it is no JSON Schema."""
+def check_schema(child: Child, schema: Mapping[str, Any]) -> None:
+    """BadRequest says where it is no JSON Schema, or why it could not be checked. Blocks for two seconds at most."""
     try:
-        validators.validator_for(schema).check_schema(schema)
-    except (SchemaError, RecursionError) as error:
-        message = error.message[:200] if isinstance(error, SchemaError) else "it is nested too deep"
-        place = "/".join(map(str, error.absolute_path)) if isinstance(error, SchemaError) else ""
-        where = f" at {place}" if place else ""
-        raise BadRequest(f"The JSON schema is wrong{where}: {message}.", "Correct it or empty it.") from None
+        child.run("check_schema", seconds=SECONDS, schema=schema)
+    except Unfinished as error:
+        what = f"The JSON schema could not be checked: it {error.why}."
+        raise BadRequest(what, "Make it simpler or empty it.") from None
+    except RecursionError:
+        raise BadRequest(_DEEP, "Make it simpler or empty it.") from None
 
 
-def misfit(answer: str, schema: Mapping[str, Any]) -> str:
-    """Why the answer does not fit, as a sentence; "" if it does. JSON within a Markdown fence counts as JSON."""
-    fenced = _FENCE.fullmatch(answer)
+def misfit(child: Child, answer: str, schema: Mapping[str, Any]) -> str:
+    """Why the answer does not fit, as a sentence; "" if it does. JSON within a Markdown fence counts as JSON.
+
+    That it could not be checked is a sentence of its own. Blocks for two seconds at most.
+    """
     try:
-        value = json.loads(fenced[1] if fenced else answer)
-    except (ValueError, RecursionError) as error:
-        where = f" (line {error.lineno}: {error.msg.lower()})" if isinstance(error, json.JSONDecodeError) else ""
-        return f"The answer is not JSON{where}."
-    try:
-        worst = best_match(
-            _without_patterns(validators.validator_for(schema))(schema, registry=EMPTY_REGISTRY).iter_errors(value)
-        )
-    except (Unresolvable, RecursionError):
-        return "The answer could not be checked: the JSON schema refers to something outside of itself."
-    if worst is None:
-        return ""
-    place = "/".join(map(str, worst.absolute_path))
-    return f"The answer does not fit the JSON schema{f' at {place}' if place else ''}: {worst.message[:200]}."
-
-
-@cache
-def _without_patterns(validator: Any) -> Any:
-    def passed(*_: Any) -> None:
-        return None
-
-    return validators.extend(validator, {"pattern": passed, "patternProperties": passed})
+        return str(child.run("misfit", answer.encode("utf-8", "replace"), seconds=SECONDS, schema=schema))
+    except Unfinished as error:
+        return f"The answer could not be checked against the JSON schema: that {error.why}."
+    except ParleyError as error:
+        return f"The answer could not be checked against the JSON schema. {error}"
+    except RecursionError:
+        return f"The answer could not be checked. {_DEEP}"

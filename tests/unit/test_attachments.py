@@ -4,6 +4,7 @@ import io
 import random
 import re
 import zipfile
+from collections.abc import Iterator
 from typing import Any
 
 import docx
@@ -14,14 +15,26 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from core import attachments
-from core.attachments import MOST_CHARACTERS, ExtractedText, as_prompt_text, prepare, safe_name
+from core.attachments import MOST_CHARACTERS, ExtractedText, as_prompt_text, read, safe_name
 from core.errors import BadRequest
+from core.files.child import Child
 from core.messages import Attachment
 from core.models import Abilities, ModelInfo
 
 PLAIN = ModelInfo("embedded/small")
 SEES = ModelInfo("openai/sees", abilities=Abilities(vision=True, pdf=True))
 LIMIT = 20 * 1024 * 1024
+CHILD = Child()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _end() -> Iterator[None]:
+    yield
+    CHILD.close()
+
+
+def prepare(name: str, data: bytes, model: ModelInfo, limit: int) -> Attachment | ExtractedText:
+    return attachments.prepare(name, data, model, limit, CHILD)
 
 
 def image(kind: str = "PNG", size: tuple[int, int] = (4, 3)) -> bytes:
@@ -196,8 +209,8 @@ def test_long_text_is_cut_and_says_so() -> None:
 
 def test_a_pdf_of_many_pages_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attachments, "MOST_CHARACTERS", 50)
-    prepared = prepare("a.pdf", pdf(pages=9), PLAIN, LIMIT)
-    assert isinstance(prepared, ExtractedText) and "Cut off here" in prepared.text and len(prepared.text) < 150
+    text = read(pdf(pages=9), "a.pdf", takes_pdf=False)["text"]
+    assert "Cut off here" in text and len(text) < 150
 
 
 @pytest.mark.parametrize(

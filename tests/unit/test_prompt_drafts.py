@@ -122,7 +122,6 @@ def test_numbers_as_people_write_them() -> None:
     [
         ('{"type": "object",}', r"The JSON schema is not valid JSON \(line 1"),
         ("[1]", "The JSON schema is not a JSON object"),
-        ('{"type": "objekt"}', "The JSON schema is wrong at type"),
         ('{"minimum": NaN}', "The JSON schema is not valid JSON"),
     ],
 )

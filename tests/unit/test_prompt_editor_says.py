@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
@@ -26,7 +27,6 @@ from tests.scripted import Scripted
 
 INFO = ModelInfo("lab/dear", label="Dear", context=8192)
 METER = Meter(1, Usage(input=10, output=5), 1000, 0.5, 1.0, "stop")
-SCHEMA = {"type": "object", "required": ["a"]}
 
 
 @pytest.mark.parametrize(
@@ -84,19 +84,18 @@ def test_what_stands_below_an_answer() -> None:
     line = below(snapshot("hi"), "Dear <b>", None)
     assert "Dear &lt;b&gt; · 10 in · 5 out" in line
     assert "JSON" not in line
-    assert "fits the JSON schema" in below(snapshot('{"a": 1}'), "Dear", SCHEMA)
-    wrong = below(snapshot('{"<b>": 1}'), "Dear", SCHEMA)
-    assert "&#x27;a&#x27; is a required property" in wrong and "fits the JSON schema" not in wrong
-    assert "JSON" not in below(snapshot('{"', "stopped"), "Dear", SCHEMA)  # it could not fit
+    assert "fits the JSON schema" in below(snapshot('{"a": 1}'), "Dear", "")
+    wrong = below(snapshot("{}"), "Dear", "'a' is a required <property>.")
+    assert "&#x27;a&#x27; is a required &lt;property&gt;" in wrong and "fits the JSON schema" not in wrong
     assert "waiting for the first token" in below(snapshot("", "streaming"), "Dear", None)
     failed = below(snapshot("", "failed", error="No <key>."), "Dear", None)
     assert 'role="alert"' in failed and "No &lt;key&gt;." in failed
 
 
 def test_an_answer_in_json_is_a_block_of_code() -> None:
-    (message,) = drawn(snapshot('{"a":1}'), "Dear", SCHEMA)
+    (message,) = drawn(snapshot('{"a":1}'), "Dear", None, as_json=True)
     assert message.content[0].text == '```json\n{\n  "a": 1\n}\n```'
-    (message,) = drawn(snapshot('{"a":', "streaming"), "Dear", SCHEMA)
+    (message,) = drawn(snapshot('{"a":', "streaming"), "Dear", None, as_json=True)
     assert message.content[0].text == '```json\n{"a":\n```'
     (message,) = drawn(snapshot('{"a":1}'), "Dear", None)
     assert message.content[0].text == '{"a":1}'
@@ -145,6 +144,27 @@ async def test_a_look_at_what_is_still_wrong_never_fails(services: Services) -> 
         json.dumps(told)
     told = looks.look(Draft(messages=rows("{{ a"), variables={"a": VariableRow(example="x")}))
     assert [(one["name"], one["start"]) for one in told["known"]] == [("a", "x")]  # the fields need not go
+
+
+@pytest.mark.parametrize(
+    ("schema", "sentence"),
+    [
+        ({"type": "objekt"}, "The JSON schema is wrong at type"),
+        (
+            {"$schema": "http://json-schema.org/draft-04/schema#", "enum": [{"a": n} for n in range(3000)]},
+            "The JSON schema could not be checked: it takes longer than 2 seconds.",
+        ),
+    ],
+)
+async def test_a_wrong_schema_is_told_and_neither_run_nor_saved(
+    services: Services, schema: dict[str, Any], sentence: str
+) -> None:
+    looks = Looks(services)
+    draft = Draft(messages=rows("Hi"), answer_schema=json.dumps(schema), model="scripted/echo")
+    told = await asyncio.to_thread(looks.look, draft)
+    assert told["troubles"]["schema"].startswith(sentence)
+    with pytest.raises(BadRequest, match=sentence):
+        await asyncio.to_thread(looks.content, draft)
 
 
 async def test_the_samples_variables_go_with_its_texts(services: Services) -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 
 from core.errors import BadRequest
+from core.files.child import Child
 from core.ledger import Filter
 from core.messages import ChatRequest, Message, Parameters
 from core.models import ModelInfo
 from core.prices import Prices
+from core.prompts import fitting
 from core.prompts.estimates import ASSUMED, PER_MESSAGE, estimate
-from core.prompts.fitting import check_schema, misfit
 from core.prompts.trials import Trials
 from core.services import Services
 from core.settings import Settings
@@ -24,6 +26,21 @@ from tests.scripted import Scripted
 ASK = (Message("user", "x" * 400),)  # about 100 tokens
 IN = 100 + PER_MESSAGE
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+CHILD = Child()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _end() -> Iterator[None]:
+    yield
+    CHILD.close()
+
+
+def misfit(answer: str, schema: dict[str, Any]) -> str:
+    return fitting.misfit(CHILD, answer, schema)
+
+
+def check_schema(schema: dict[str, Any]) -> None:
+    fitting.check_schema(CHILD, schema)
 
 
 @pytest.fixture
@@ -90,9 +107,49 @@ def test_an_answer_and_its_schema(answer: str, wrong: str) -> None:
     assert misfit(answer, SCHEMA) == wrong
 
 
-def test_an_expression_that_never_ends_is_not_run() -> None:
-    evil = {"type": "string", "pattern": "^(a+)+$"}
-    assert misfit(json.dumps("a" * 40 + "!"), evil) == ""
+def test_expressions_are_looked_at() -> None:
+    schema = {"type": "object", "patternProperties": {"^n": {"type": "string", "pattern": "^[a-z]+$"}}}
+    assert misfit('{"n": "abc", "m": 1}', schema) == ""
+    assert "at n: 'ABC' does not match" in misfit('{"n": "ABC"}', schema)
+    assert "a regular expression that cannot be read here" in misfit('"a"', {"pattern": r"\p{L}"})
+
+
+CHAIN = {
+    "$defs": {f"a{n}": {"anyOf": [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(40)} | {"a40": {"type": "string"}},
+    "$ref": "#/$defs/a0",
+}
+MANY = [{"a": n} for n in range(3000)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "schema"),
+    [
+        ("a" * 40 + "!", {"type": "string", "pattern": "^(a+)+$"}),
+        (MANY, {"uniqueItems": True}),
+        (1, CHAIN),
+    ],
+    ids=["pattern", "uniqueItems", "anyOf"],
+)
+def test_what_takes_too_long_to_check_is_no_misfit(answer: Any, schema: dict[str, Any]) -> None:
+    said = misfit(json.dumps(answer), schema)
+    assert said == "The answer could not be checked against the JSON schema: that takes longer than 2 seconds."
+    assert misfit('{"n": 3}', SCHEMA) == ""
+
+
+def test_a_schema_that_takes_too_long_to_check_is_refused() -> None:
+    with pytest.raises(BadRequest, match="could not be checked: it takes longer than 2 seconds"):
+        check_schema({"$schema": "http://json-schema.org/draft-04/schema#", "enum": MANY})
+    check_schema(SCHEMA)
+
+
+@pytest.mark.parametrize("depth", [500, 5000])
+def test_a_schema_that_is_nested_too_deep(depth: int) -> None:
+    schema: dict[str, Any] = {}
+    for _ in range(depth):
+        schema = {"not": schema}
+    with pytest.raises(BadRequest, match="nested too deep"):
+        check_schema(schema)
+    assert "nested too deep" in misfit("1", schema)
 
 
 def test_nothing_is_fetched_for_a_reference() -> None:

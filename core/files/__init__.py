@@ -1,0 +1,1 @@
+"""What strangers send, and the child processes in which it is read."""
