@@ -58,15 +58,18 @@ def pdf_text(name: str, data: bytes, most: int) -> str:
 
 
 def docx_text(name: str, data: bytes, most: int) -> str:
-    """Paragraphs and tables in their order, a row of a table as one line. Stops after `most` characters."""
+    """Paragraphs and tables in their order, a row of a table as one line. Stops as `pdf_text` does."""
     _check_archive(name, data)
     texts: list[str] = []
-    length = 0
+    length, end = 0, time.monotonic() + _MOST_SECONDS
     try:
         for line in _lines(docx.Document(io.BytesIO(data)).iter_inner_content(), 0):
             texts.append(line)
             length += len(line)
             if length > most:
+                break
+            if time.monotonic() > end:
+                texts.append("[Cut off here: not all of it could be read in time.]")
                 break
     except MemoryError:
         raise

@@ -97,9 +97,9 @@ def test_an_answer_in_json_is_a_block_of_code() -> None:
     assert message.content[0].text == '```json\n{\n  "a": 1\n}\n```'
     (message,) = drawn(snapshot('{"a":', "streaming"), "Dear", None, as_json=True)
     assert message.content[0].text == '```json\n{"a":\n```'
-    (message,) = drawn(snapshot('{"a":1}'), "Dear", None)
+    (message,) = drawn(snapshot('{"a":1}'), "Dear", None, as_json=False)
     assert message.content[0].text == '{"a":1}'
-    thought, _ = drawn(snapshot("so", thinking="hm"), "Dear", None)
+    thought, _ = drawn(snapshot("so", thinking="hm"), "Dear", None, as_json=False)
     assert thought.content[0].text == "hm"
 
 
