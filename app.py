@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.util
 import os
 import socket
 import sys
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from core import cli
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 
     from core.services import Services
     from core.settings import Settings
+
+# For what blocks. Far more than the files and schemas that are read or wait to be (core/files/child.py), so that these
+# cannot keep everybody else from the database; Python's own number is six on a machine of two processors.
+THREADS = 48
 
 
 def create(services: Services) -> FastAPI:
@@ -30,6 +36,7 @@ def create(services: Services) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "parley"))
         yield
         await services.close()
 

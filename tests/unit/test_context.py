@@ -68,7 +68,7 @@ def asked(services: Services) -> tuple[Context, Conversation, Turn]:
     files = tuple(store.store_file(ME, made.id, name, "", data) for name, data in named)
     question = store.add(ME, made.id, parent=None, role="user", text="Look", files=files)
     answer = store.add(ME, made.id, parent=question.id, role="assistant", text="", model="scripted/sees")
-    return Context(store, services.catalog, services.settings), made, answer
+    return Context(store, services.catalog, services.settings, services.child), made, answer
 
 
 def test_files_are_prepared_once_for_all_models_that_take_the_same(services: Services, prepared: list[str]) -> None:
