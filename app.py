@@ -27,6 +27,9 @@ THREADS = 48
 
 def create(services: Services) -> FastAPI:
     """The whole web application: the API's routes, then the interface at "/"."""
+    # Where Gradio keeps files: it takes none from elsewhere, and leaves those that lie there already where they are.
+    services.uploads.start()
+    os.environ["GRADIO_TEMP_DIR"] = str(services.uploads.folder)
     import gradio
     from fastapi import FastAPI
 
@@ -37,11 +40,14 @@ def create(services: Services) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "parley"))
+        cleaning = asyncio.create_task(services.uploads.keep_clean())
         yield
+        cleaning.cancel()
         await services.close()
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.router.routes.extend(api.routes(services))
+    app.router.routes.extend(pages.routes(services.uploads))  # before Gradio's own of the same addresses
     root_path = services.settings["PARLEY_ROOT_PATH"] or None
     if importlib.util.find_spec("matplotlib") is None:
         # Gradio tries to import it at every update of a page. A search that finds nothing is repeated each time and
@@ -57,7 +63,10 @@ def create(services: Services) -> FastAPI:
 def serve(settings: Settings) -> int:
     """Run until stopped. Returns the exit code."""
     # Read by Gradio when it is imported: nothing is reported to anybody, nothing is fetched.
-    os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1")
+    from core.uploads import folder_of
+
+    temporary = str(folder_of(settings))
+    os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1", GRADIO_TEMP_DIR=temporary)
     import gradio  # noqa: F401  (before the services' threads begin, which would slow this down)
     import uvicorn
 

@@ -26,6 +26,7 @@ from core.settings import Settings
 from core.store.database import Database
 from core.store.embeddings import Embedder, embedder
 from core.store.vectors import Vectors
+from core.uploads import Uploads
 from core.visitors import Visitors
 
 log = structlog.get_logger()
@@ -53,6 +54,7 @@ class Services:
     trials: Trials
     chat: Chat
     visitors: Visitors
+    uploads: Uploads
 
     @classmethod
     def open(cls, settings: Settings, providers: Mapping[str, Provider] | None = None) -> Services:
@@ -100,6 +102,7 @@ class Services:
             Trials(gateway, ledger),
             chat,
             Visitors(settings),
+            Uploads(settings),
         )
 
     async def close(self) -> None:

@@ -192,6 +192,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("PARLEY_SECRET", "", "Signs the visitors' cookies. Empty: a random one, kept in the data folder.", secret=True),
     Setting("PARLEY_UNWATCHED_SECONDS", "60", "An answer that nobody watches any more (closed tab) is stopped after so many seconds.", _seconds(1, 86400)),
     Setting("PARLEY_MAX_UPLOAD_MB", "20", "Largest file that can be attached.", _integer(1, 1000)),
+    Setting("PARLEY_VISITOR_UPLOADS_MB", "200", "Most that one visitor's uploads may take until they are sent. Unsent ones are removed within an hour.", _integer(1, 1_000_000)),
+    Setting("PARLEY_UPLOADS_MB", "1000", "Most that all visitors' uploads together may take until they are sent.", _integer(1, 1_000_000)),
     Setting("PARLEY_LOG_LEVEL", "info", "debug, info, warning or error.", _choice("debug", "info", "warning", "error")),
     Setting("PARLEY_LOG_FORMAT", "console", "console or json.", _choice("console", "json")),
     Setting("PARLEY_LOG_CONTENT", "off", "Whether the log holds messages: on or off. Keys are never logged.", _switch),

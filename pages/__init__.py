@@ -14,10 +14,9 @@ import gradio as gr
 from core.services import Services
 from pages._shared import QUICK
 from pages._theme import mount_options
+from pages._uploads import Workbench, routes
 
-__all__ = ["Page", "build", "discover", "mount_options"]
-
-TEMPORARY = (3600, 86400)  # seconds: how often uploads of the interface are looked through, and how old they get
+__all__ = ["Page", "build", "discover", "mount_options", "routes"]
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,8 @@ def build(services: Services) -> gr.Blocks:
     """The whole interface."""
     pages = discover()
     slugs = [page.slug for page in pages]
-    demo: gr.Blocks
-    with gr.Blocks(title="Parley", fill_width=True, analytics_enabled=False, delete_cache=TEMPORARY) as demo:
+    demo: Workbench
+    with Workbench(services.uploads, title="Parley", fill_width=True, analytics_enabled=False) as demo:
         gr.HTML('<span class="brand">Parley</span>', elem_id="brand", apply_default_css=False)
         wanted = gr.Textbox(visible=False)
         with gr.Tabs(elem_id="main", selected=slugs[0]) as tabs:

@@ -12,7 +12,6 @@ import contextlib
 import datetime
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -22,7 +21,7 @@ from core.conversations import Conversation, PromptChoice
 from core.errors import BadRequest, NotFound
 from core.runs import Snapshot
 from core.services import Services
-from pages import _chat_models, _chat_view
+from pages import _chat_models, _chat_view, _uploads
 from pages._chat_options import Updates, Values
 from pages._chat_parts import PANES, Parts
 from pages._chat_prompt import Prompts
@@ -150,7 +149,7 @@ class Answers:
             await self._keep(visitor, here, values)
             await chat.edit(visitor, editing, text, keys=keys, fallbacks=fallbacks)
         else:
-            files = [(Path(path).name, await asyncio.to_thread(Path(path).read_bytes)) for path in paths]
+            files = await _uploads.read(self._services.uploads, request, paths)
             here = values[p.here] or await self._create(visitor, values, models[0])
             try:
                 if values[p.here]:
@@ -160,6 +159,7 @@ class Answers:
                 if not values[p.here]:
                     await asyncio.to_thread(self._services.conversations.delete, visitor, here)
                 raise
+            await _uploads.drop(self._services.uploads, request, paths)
         return await asyncio.to_thread(self._begun, visitor, here, True)
 
     async def _first(self, keys: Keys) -> str:

@@ -6,7 +6,6 @@ import asyncio
 import datetime
 import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -15,7 +14,7 @@ from core import transfer
 from core.conversations import Conversations
 from core.errors import BadRequest
 from core.services import Services
-from pages import _chat_models
+from pages import _chat_models, _uploads
 from pages._chat_options import Updates, Values
 from pages._chat_parts import EMPTY_BOX, PANES, Parts
 from pages._chat_screen import Screen
@@ -197,7 +196,7 @@ class Events:
         visitor = visitor_of(request)
         if not path:
             return {}
-        content = await asyncio.to_thread(Path(path).read_bytes)
+        ((_, content),) = await _uploads.take(self._services.uploads, request, [path])
         taken = await asyncio.to_thread(transfer.import_json, self._services.conversations, visitor, content)
         gr.Info(f"{len(taken)} conversation{'s' * (len(taken) != 1)} imported.")
         return await asyncio.to_thread(self._screen.history, visitor, here)

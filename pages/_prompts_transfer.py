@@ -8,7 +8,6 @@ import io
 import json
 import zipfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -19,7 +18,7 @@ from core.prompts.authors import author_of
 from core.prompts.exchange import Exported, File, Imported, Packed, Plan
 from core.prompts.version import Version, to_text
 from core.services import Services
-from pages import _prompts_report
+from pages import _prompts_report, _uploads
 from pages._prompts_parts import Parts
 from pages._prompts_report import Read, Row
 from pages._prompts_screen import Screen, Updates
@@ -52,14 +51,15 @@ class Transfer:
         return await asyncio.to_thread(self._all, sent(event, "format"))
 
     @guarded
-    async def read(self, paths: Sequence[str] | None) -> Updates:
+    async def read(self, paths: Sequence[str] | None, request: gr.Request) -> Updates:
         """What files would bring in. Nothing is written."""
         p = self._parts
         if not paths:
             return {p.report: "", p.drafts: None}
         if len(paths) > MOST_FILES:
             raise BadRequest(f"These are {len(paths)} files.", f"Import at most {MOST_FILES} at a time.")
-        files = await asyncio.to_thread(lambda: [self._read(Path(path)) for path in paths])
+        contents = await _uploads.take(self._services.uploads, request, paths)
+        files = await asyncio.to_thread(lambda: [self._read(name, content) for name, content in contents])
         plans = [file.plan for file in files if file.plan is not None]
         return {p.report: _prompts_report.before(files, self._screen.cannot()), p.drafts: plans}
 
@@ -131,12 +131,12 @@ class Transfer:
             )
         return packed
 
-    def _read(self, path: Path) -> Read:
+    def _read(self, name: str, content: bytes) -> Read:
         try:
-            plan = exchange.read(path.read_bytes(), path.name)
+            plan = exchange.read(content, name)
         except ParleyError as error:
-            return Read(path.name, trouble=str(error))
-        return Read(path.name, self._labels[plan.format], plan, self._rows(plan))
+            return Read(name, trouble=str(error))
+        return Read(name, self._labels[plan.format], plan, self._rows(plan))
 
     def _rows(self, plan: Plan) -> list[Row]:
         """What each version of a file becomes here."""

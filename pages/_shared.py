@@ -11,6 +11,7 @@ from typing import Any
 
 import gradio as gr
 import structlog
+from starlette.requests import Request
 
 from core.errors import ParleyError
 
@@ -83,7 +84,7 @@ def text(value: object) -> str:
     return escape(str(value).replace("\x00", ""), quote=True)
 
 
-def visitor_of(request: gr.Request) -> str:
+def visitor_of(request: gr.Request | Request) -> str:
     """Whose conversations are meant; the header is set by core.visitors and cannot be forged from outside."""
     return str(request.headers.get("x-parley-visitor", ""))
 
