@@ -65,6 +65,7 @@ SHARED_PAGES = re.compile(r"pages(\._\w+)?")  # pages itself and its helpers: _s
 MAX_LINES = 300
 BY_DESIGN_AT_IMPORT = ("core.store.migrations",)  # Alembic runs these files
 MARKS = re.compile(rf"\b({'todo|fixme|xxx|hack'.upper()})\b")
+OPENS = {"open", "read_text", "read_bytes", "fdopen", "copyfile", "FileResponse"}
 READS_AT_IMPORT = {"open", "getenv", "read_text", "read_bytes", "mkdir", "connect", "create_engine", "basicConfig"}
 
 
@@ -193,6 +194,21 @@ def prints(root: Path) -> list[str]:
     ]
 
 
+def opened_paths(root: Path) -> list[str]:
+    """A path that a handler is given comes from a stranger: only core.uploads may open it."""
+    complaints = []
+    for module, path in sources(root, "pages"):
+        for node in ast.walk(parse(path)):
+            if not isinstance(node, ast.Call):
+                continue
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            own = isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value).lstrip("(").startswith("HERE")
+            in_memory = bool(node.args) and ast.unparse(node.args[0]).startswith("io.BytesIO(")
+            if called in OPENS and not own and not in_memory:
+                complaints.append(f"{module}:{node.lineno} calls {called}: files come through pages._uploads")
+    return complaints
+
+
 def unfinished(root: Path) -> list[str]:
     return [
         f"{module}:{number} says {match.group()}"
@@ -207,6 +223,7 @@ CHECKS: tuple[Callable[[Path], list[str]], ...] = (
     long_files,
     side_effects,
     prints,
+    opened_paths,
     unfinished,
 )
 
@@ -313,6 +330,12 @@ def test_a_tree_in_order_is_not_complained_of(tmp_path: Path) -> None:
         ("core__chat", "for x in (1, 2): y = x", "core.chat:1 runs for when it is imported"),
         ("core__chat", "def f():\n    print(1)", "core.chat:2 prints"),
         ("core__chat", f"# {'todo'.upper()}: later", "core.chat:1 says"),
+        (
+            "pages__chat",
+            "def f(path):\n    return Path(path).read_bytes()",
+            "pages.chat:2 calls read_bytes: files come",
+        ),
+        ("pages__chat", "def f(path):\n    return open(path)", "pages.chat:2 calls open: files come"),
         ("bench__start", f"# {'fixme'.upper()}", "bench.start:1 says"),
     ],
 )
