@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -24,7 +25,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Message, Receive
 
 from core.errors import BadRequest, ParleyError
-from core.uploads import Batch, Uploads, full, too_large
+from core.uploads import Uploads, full, too_large
 from pages._shared import as_toast, visitor_of
 
 # What a browser may show as a picture; all else is offered as a download that it does not open.
@@ -88,11 +89,12 @@ def routes(uploads: Uploads) -> list[BaseRoute]:
     """What stands in for Gradio's own routes that write and serve files."""
 
     async def receive(request: Request) -> Response:
+        body = _Body(request.receive)
         try:
-            return JSONResponse(await _receive(uploads, request))
+            return JSONResponse(await _receive(uploads, request, body))
         except (ParleyError, OSError) as error:
             told = error if isinstance(error, ParleyError) else full(error)
-            await _drain(request.receive, uploads.largest)
+            await body.drain(uploads.largest)
             retry = getattr(told, "retry_after", None)
             return PlainTextResponse(str(told), told.status, {"retry-after": f"{retry:.0f}"} if retry else None)
 
@@ -124,16 +126,16 @@ def routes(uploads: Uploads) -> list[BaseRoute]:
     ]
 
 
-async def _receive(uploads: Uploads, request: Request) -> list[str]:
+async def _receive(uploads: Uploads, request: Request, body: _Body) -> list[str]:
     """The paths of the files of a multipart body. Nothing is left behind when it does not end well."""
     announced = request.headers.get("content-length", "0")
     upload_id = request.query_params.get("upload_id")
     try:
         size = int(announced) if announced.isdigit() else 0
         with uploads.receiving(visitor_of(request), size) as batch:
-            counted = Request(request.scope, _counting(request.receive, uploads, batch))
+            body.count = functools.partial(uploads.count, batch)
             files, _, _ = await upload_fn(
-                counted,
+                Request(request.scope, body),
                 str(batch.folder),
                 uploads.largest,
                 upload_id,
@@ -153,25 +155,28 @@ async def _receive(uploads: Uploads, request: Request) -> list[str]:
             file_upload_statuses.set_done(upload_id)
 
 
-def _counting(receive: Receive, uploads: Uploads, batch: Batch) -> Receive:
-    async def counted() -> Message:
-        message = await receive()
+class _Body:
+    """A request's body as it comes in, with each piece counted."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._ended = False
+        self.count: Callable[[int], None] = lambda octets: None
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self._ended = message["type"] != "http.request" or not message.get("more_body", False)
         if message["type"] == "http.request":
-            uploads.count(batch, len(message.get("body", b"")))
+            self.count(len(message.get("body", b"")))
         return message
 
-    return counted
-
-
-async def _drain(receive: Receive, most: int) -> None:
-    """Read what still comes of a refused body, within bounds, and forget it."""
-    with contextlib.suppress(TimeoutError, RuntimeError):
-        async with asyncio.timeout(PATIENCE):
-            while most > 0:
-                message = await receive()
-                if message["type"] != "http.request" or not message.get("more_body", False):
-                    return
-                most -= len(message.get("body", b""))
+    async def drain(self, most: int) -> None:
+        """Read and forget what still comes after a refusal, within bounds."""
+        self.count = lambda octets: None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while most > 0 and not self._ended:
+                    most -= len((await self()).get("body", b""))
 
 
 def _files(inputs: Any) -> list[dict[str, Any]]:
