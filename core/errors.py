@@ -12,9 +12,12 @@
     ├── RateLimited             too many requests; `retry_after` says how long to wait
     ├── BudgetExceeded          the account's or the user's own limit is used up
     ├── Refused                 the model declined to answer
-    ├── ProviderUnavailable     refused connection, 5xx, overloaded, or the circuit is open
+    ├── ProviderUnavailable     refused connection, 502/503/504, overloaded, or the circuit is open
+    │   └── ModelUnavailable    the provider answers, but this model fails: a 500, a file that cannot be loaded
+    │       └── Unreadable      what came is no answer, or the model's file no model: no use to try again
     ├── Interrupted             the stream broke off after it had begun
     └── TimedOut                nothing came in time
+        └── ProviderTimedOut    not even a connection, or a gateway before the provider gave up
 
 Each says what happened (`what`) and what to do (`fix`); both are shown to people, so neither
 ever holds a key, a path of the server's or a stack trace.
@@ -22,15 +25,19 @@ ever holds a key, a path of the server's or a stack trace.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 class ParleyError(Exception):
-    """What every error here has: `code` for programs, `status` for HTTP, `what` and `fix` for people."""
+    """What every error here has: `code` for programs, `status` for HTTP, `what` and `fix` for people.
+
+    `blames` says whose fault it is, for the one who decides whom to leave alone (core.gateway.breaker).
+    """
 
     code: ClassVar[str] = "error"
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
+    blames: ClassVar[Literal["nobody", "model", "provider"]] = "nobody"
     default_fix: ClassVar[str] = "Try again; if it happens again, look at the server's log."
 
     def __init__(self, what: str, fix: str | None = None) -> None:
@@ -139,6 +146,7 @@ class ProviderUnavailable(ParleyError):
     code = "provider_unavailable"
     status = 503
     retryable = True
+    blames = "provider"
     default_fix = "Try again in a moment, or choose another model."
 
     def __init__(self, what: str, fix: str | None = None, *, retry_after: float | None = None) -> None:
@@ -146,11 +154,24 @@ class ProviderUnavailable(ParleyError):
         self.retry_after = retry_after
 
 
+class ModelUnavailable(ProviderUnavailable):
+    """The provider can be reached and this model of it fails; its others may well answer."""
+
+    blames = "model"
+
+
+class Unreadable(ModelUnavailable):
+    """What came is no answer, or the model's file no model. It would be the same at the next try, so there is none."""
+
+    retryable = False
+
+
 class Interrupted(ParleyError):
     """The answer broke off after it had begun. What had arrived is kept."""
 
     code = "interrupted"
     status = 502
+    blames = "model"
     default_fix = "The text so far is kept. Continue the answer or try again."
 
 
@@ -160,4 +181,12 @@ class TimedOut(ParleyError):
     code = "timeout"
     status = 504
     retryable = True
+    blames = "model"
     default_fix = "Try again, or choose a faster model."
+
+
+class ProviderTimedOut(TimedOut):
+    """No connection in time, or a gateway on the way to the provider that gave up."""
+
+    blames = "provider"
+    default_fix = "Check the network and the address, or choose another model."

@@ -104,10 +104,18 @@ def _provider(shelf: Shelf, breaker: BreakerState | None) -> str:
     if breaker is not None and breaker.state != "closed":
         kind = "bad"
         word = "Paused" if breaker.state == "open" else "Being tried again"
-        again = f" Tried again at {breaker.until.astimezone():%H:%M:%S}." if breaker.until else ""
-        why = f" {breaker.why}" if breaker.why else ""
-        do = f"{breaker.failures} failures in a row.{why}{again} Other models go on working."
+        do = f"{_paused(breaker)} The models of other providers go on working."
+    elif breaker is not None and breaker.models:
+        kind, word = "bad", "Partly paused"
+        models = " ".join(f"{model}: {_paused(state)}" for model, state in breaker.models.items())
+        do = f"{models} Its other models go on working."
     return (
         f'<tr><td><b>{text(shelf.label)}</b></td><td><span class="state {kind}">{word}</span></td>'
         f'<td class="number">{len(shelf.models)}</td><td>{text(do)}</td></tr>'
     )
+
+
+def _paused(breaker: BreakerState) -> str:
+    again = f" Tried again at {breaker.until.astimezone():%H:%M:%S}." if breaker.until else ""
+    why = f" {breaker.why}" if breaker.why else ""
+    return f"{breaker.failures} failures in a row.{why}{again}"

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from core.api.wire import MethodNotAllowed, send_error, send_json
 from core.catalog import Catalog
 from core.errors import ParleyError
-from core.gateway import Gateway
+from core.gateway import BreakerState, Gateway
 from core.store.database import Database
 from core.store.vectors import Vectors
 
@@ -94,9 +94,13 @@ class Readiness:
         circuits = self._services.gateway.breakers()
         found = {}
         for shelf in shelves:
-            circuit = circuits[shelf.provider].state if shelf.provider in circuits else "closed"
-            usable = shelf.status.state == "ready" and circuit != "open"
-            found[shelf.provider] = {"usable": usable, "state": shelf.status.state, "circuit": circuit}
+            circuit = circuits.get(shelf.provider, BreakerState("closed"))
+            found[shelf.provider] = {
+                "usable": shelf.status.state == "ready" and circuit.state != "open",
+                "state": shelf.status.state,
+                "circuit": circuit.state,
+                "models_paused": sum(model.state == "open" for model in circuit.models.values()),
+            }
         return found
 
 

@@ -64,7 +64,7 @@ class Gateway:
             return await collect(events)
 
     def breakers(self) -> dict[str, BreakerState]:
-        """The circuit of every provider, by name."""
+        """The circuit of every provider, by name, as it is for calls with the server's key."""
         return {name: state() for name, state in self._context.breakers.items()}
 
 

@@ -42,12 +42,13 @@ Layer = Callable[[Call, Handler], Events]
 
 @dataclass(frozen=True, slots=True)
 class BreakerState:
-    """A provider's circuit. `until` is when an open one lets a probe through."""
+    """The circuit of a provider, or of a model. `until` is when an open one lets a probe through."""
 
     state: Literal["closed", "open", "half-open"]
     failures: int = 0  # in a row
     until: datetime.datetime | None = None
     why: str = ""  # what the last failure said
+    models: Mapping[str, BreakerState] = field(default_factory=dict)  # of a provider's models, those left alone
 
 
 @dataclass(frozen=True)

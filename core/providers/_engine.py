@@ -17,7 +17,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from core.errors import ProviderUnavailable
+from core.errors import ProviderUnavailable, Unreadable
 from core.providers._gguf import Head, read_head
 
 SLOTS = 4
@@ -106,7 +106,7 @@ class Engine:
                     "The engine of the embedded model is not installed or does not run on this machine.",
                     "Run `pip install -r requirements.txt`, or choose another model.",
                 )
-            raise ProviderUnavailable(
+            raise Unreadable(
                 f"The model file {path.name} cannot be loaded: it is damaged, of a kind that this engine does not "
                 "know, or too large for this machine's memory.",
                 "Replace the file, set a smaller PARLEY_EMBEDDED_CONTEXT, or choose another model.",
@@ -128,10 +128,10 @@ class Engine:
         _end(self._process)
 
 
-def unreadable(path: Path, error: Exception) -> ProviderUnavailable:
+def unreadable(path: Path, error: Exception) -> Unreadable:
     """For a file that is no model."""
     why = "cannot be read" if isinstance(error, OSError) else str(error)
-    return ProviderUnavailable(f"The model file {path.name} {why}.", "Replace the file, or choose another model.")
+    return Unreadable(f"The model file {path.name} {why}.", "Replace the file, or choose another model.")
 
 
 def _first_answer(process: subprocess.Popen[bytes], config: Mapping[str, object]) -> dict[str, str]:

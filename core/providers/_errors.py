@@ -23,12 +23,15 @@ from core.errors import (
     ContextTooLong,
     Interrupted,
     ModelNotFound,
+    ModelUnavailable,
     ParleyError,
     PermissionDenied,
+    ProviderTimedOut,
     ProviderUnavailable,
     RateLimited,
     Refused,
     TimedOut,
+    Unreadable,
 )
 from core.providers._json import decode
 
@@ -56,7 +59,7 @@ _LIMITS = (  # the first that fits
 )
 _NUMBER = re.compile(r"(?<![\w.-])\d[\d,]*(?![\w-])")  # not one inside a model's name
 # By name, because aiohttp's own errors hide behind the wrong ones of httpx2: what is refused comes as ConnectTimeout.
-_LATE = {"ServerTimeoutError", "ConnectionTimeoutError", "SocketTimeoutError"}
+_LATE = {"ServerTimeoutError", "SocketTimeoutError"}
 _CLOSED = {"ServerDisconnectedError", "ClientOSError", "ClientPayloadError", "ConnectionResetError", "ReadError"}
 _CLOSED |= {"RemoteProtocolError", "WriteError"}
 _DISTRUSTED = {"ClientConnectorCertificateError", "SSLCertVerificationError"}
@@ -88,20 +91,26 @@ def explain(error: Exception, asked: Asked, *, began: bool = False) -> ParleyErr
     response = getattr(error, "response", None)
     if isinstance(response, httpx2.Response):
         return from_status(response.status_code, response.content, response.headers, asked)
+    chain = _chain(error)
+    if any(isinstance(link, httpx2.DecodingError) for link in chain):
+        return malformed(asked, began=began)
     if began:
         return broken_off(asked)
-    chain = _chain(error)
     names = {type(link).__name__ for link in chain}
+    if "ConnectionTimeoutError" in names:
+        return ProviderTimedOut(f"{asked.where} did not take a connection in time.")
     if names & _LATE:
         return TimedOut(f"{asked.where} did not answer in time.")
     if names & _CLOSED:
-        return ProviderUnavailable(f"{asked.where} closed the connection without an answer.")
+        return ModelUnavailable(f"{asked.where} closed the connection without an answer.")
     if names & _DISTRUSTED:
         return ProviderUnavailable(
             f"The certificate of {asked.address} is not trusted.",
             "Install this system's certificates (ca-certificates), or that of your own server.",
         )
     if not names & _ABSENT and any(isinstance(link, (httpx2.TimeoutException, TimeoutError)) for link in chain):
+        if names & {"ConnectTimeout", "PoolTimeout"}:
+            return ProviderTimedOut(f"{asked.where} did not take a connection in time.")
         return TimedOut(f"{asked.where} did not answer in time.")
     if any(isinstance(link, (httpx2.UnsupportedProtocol, httpx2.InvalidURL)) for link in chain):
         return BadRequest(f"{asked.address} is not an address that can be called.", "Check the address.")
@@ -144,9 +153,9 @@ def malformed(asked: Asked, *, began: bool) -> ParleyError:
     """An event, or an answer, that cannot be read."""
     if began:
         return Interrupted(f"{asked.label} sent a part of the answer that cannot be read.")
-    return ProviderUnavailable(
+    return Unreadable(
         f"{asked.where} sent an answer that cannot be read.",
-        "Check that the address is that of a model's API; else try again in a moment.",
+        "Check that the address is that of a model's API, or choose another model.",
     )
 
 
@@ -191,7 +200,7 @@ _STATUS_OF_TYPE = (
     ("permission", 403),
     ("not_found", 404),
     ("too_large", 413),
-    ("timeout", 504),
+    ("timeout", 408),
     ("server_error", 500),
     ("api_error", 500),
     ("context", 400),
@@ -228,12 +237,15 @@ def _classify(status: int, error: Mapping[str, Any], wait: float | None, asked: 
     if status == 429:
         soon = "" if wait is None else f" It asks to wait {wait:.0f} s."
         return RateLimited(f"{label} has received too many requests.{soon}", retry_after=wait)
+    of_model = status in (500, 501) or "model" in said.lower()  # else a gateway's, or an overload of all
     if status in (408, 504):
-        return TimedOut(f"{label} gave up on the request because it took too long.")
-    if status in (503, 529):
-        return ProviderUnavailable(f"{label} is overloaded at the moment ({status}).", retry_after=wait)
+        late = ProviderTimedOut if status == 504 and not of_model else TimedOut
+        return late(f"{label} gave up on the request because it took too long.")
     if status >= 500:
-        return ProviderUnavailable(quoted or f"{label} has an internal error ({status}).", retry_after=wait)
+        failed = ModelUnavailable if of_model else ProviderUnavailable
+        if status in (503, 529) and not of_model:
+            quoted = f"{label} is overloaded at the moment ({status})."
+        return failed(quoted or f"{label} has an internal error ({status}).", retry_after=wait)
     if 300 <= status < 400:
         return BadRequest(f"{asked.address} sends callers on to another address.", "Set the final address.")
     return BadRequest(quoted or f"{label} does not accept the request ({status}).")

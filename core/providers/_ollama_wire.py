@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 import ollama
 
-from core.errors import ContextTooLong, ParleyError, ProviderUnavailable, SettingsError, TimedOut
+from core.errors import ContextTooLong, ModelUnavailable, ParleyError, ProviderUnavailable, SettingsError, TimedOut
 from core.hosts import host_of, is_loopback
 from core.messages import ChatRequest, Effort, Usage
 from core.models import Abilities, ModelInfo
@@ -161,10 +161,10 @@ def explain(error: Exception, asked: Asked, *, began: bool = False) -> ParleyErr
         return ProviderUnavailable(f"Ollama cannot be reached at {asked.address}.", "Start Ollama, or set OLLAMA_HOST.")
     if isinstance(error, httpx.TimeoutException) and not began:
         return TimedOut(f"Ollama at {asked.address} did not answer in time.")
-    if isinstance(error, (httpx.HTTPError, OSError)):
+    if isinstance(error, (httpx.HTTPError, OSError)) and not isinstance(error, httpx.DecodingError):
         if began:
             return broken_off(asked)
-        return ProviderUnavailable(f"Ollama at {asked.address} closed the connection without an answer.")
+        return ModelUnavailable(f"Ollama at {asked.address} closed the connection without an answer.")
     return malformed(asked, began=began)
 
 

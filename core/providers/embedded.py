@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.errors import Interrupted, ModelNotFound, ProviderUnavailable
+from core.errors import Interrupted, ModelNotFound, ModelUnavailable, ProviderUnavailable
 from core.messages import ChatRequest, Event
 from core.models import Abilities, ModelInfo
 from core.providers import Provider, Status
@@ -115,7 +115,7 @@ class Embedded:
             engine = Engine.load(path, context=self._context, model=name)
         except Exception as error:
             unavailable = isinstance(error, ProviderUnavailable)
-            future.set_exception(error if unavailable else ProviderUnavailable(f"{path.name} cannot be loaded."))
+            future.set_exception(error if unavailable else ModelUnavailable(f"{path.name} cannot be loaded."))
             return
         future.set_result(_Running(engine, ChatCompletions(_NAME, _LABEL, engine.url, engine.key, takes_key=False)))
 

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from core.errors import ProviderUnavailable
+from core.errors import ModelUnavailable, ProviderUnavailable
 from core.messages import Begun
 from core.providers import Status
 from core.store.database import Database
@@ -37,8 +37,8 @@ async def test_ready(settings: MakeSettings) -> None:
         assert found["database"] == {"kind": "sqlite", "usable": True}
         assert "ready" in found["vectors"]
         assert found["providers"] == {
-            "puppet": {"usable": True, "state": "ready", "circuit": "closed"},
-            "down": {"usable": False, "state": "no_key", "circuit": "closed"},
+            "puppet": {"usable": True, "state": "ready", "circuit": "closed", "models_paused": 0},
+            "down": {"usable": False, "state": "no_key", "circuit": "closed", "models_paused": 0},
         }
         assert "sk-very-secret" not in str(found) and str(made.data_dir) not in str(found)
 
@@ -50,7 +50,22 @@ async def test_a_failing_provider_shows(settings: MakeSettings) -> None:
         assert (await api.call("POST", "/v1/chat/completions", body))[0] == 503
         status, found = await get(api, "/readyz")
         assert status == 200
-        assert found["providers"]["puppet"] == {"usable": False, "state": "ready", "circuit": "open"}
+        assert found["providers"]["puppet"] == {
+            "usable": False,
+            "state": "ready",
+            "circuit": "open",
+            "models_paused": 0,
+        }
+
+
+async def test_a_failing_model_shows_and_its_provider_stays_usable(settings: MakeSettings) -> None:
+    puppet = Puppet(script=(Begun(), ModelUnavailable("It cannot be loaded.")))
+    async with serving(settings(PARLEY_RETRIES=0, PARLEY_BREAKER_FAILURES=1), {"puppet": puppet}) as api:
+        body = orjson.dumps({"model": "puppet/able", "messages": [{"role": "user", "content": "Hi"}]})
+        assert (await api.call("POST", "/v1/chat/completions", body))[0] == 503
+        _, found = await get(api, "/readyz")
+        told = found["providers"]["puppet"]
+        assert (told["usable"], told["circuit"], told["models_paused"]) == (True, "closed", 1)
 
 
 async def test_a_folder_that_cannot_be_written(settings: MakeSettings) -> None:

@@ -8,7 +8,19 @@ from contextlib import aclosing
 import pytest
 from structlog.testing import capture_logs
 
-from core.errors import AuthenticationFailed, BadRequest, ParleyError, ProviderUnavailable, RateLimited, TimedOut
+from core.errors import (
+    AuthenticationFailed,
+    BadRequest,
+    Interrupted,
+    ModelUnavailable,
+    ParleyError,
+    ProviderTimedOut,
+    ProviderUnavailable,
+    RateLimited,
+    TimedOut,
+    Unreadable,
+)
+from core.gateway import breaker as layer
 from core.gateway.breaker import Breaker, CircuitOpen
 from core.messages import Begun, Done, TextDelta, Usage
 from tests.puppet import ANSWER, Bench, Puppet, ask, bench, said
@@ -132,3 +144,72 @@ def test_calls_from_before_do_not_decide_for_an_open_circuit() -> None:
     assert breaker.state().state == "open"
     now = 10.0
     assert breaker.enter() is True
+
+
+OF_MODEL = [ModelUnavailable("x"), Unreadable("x"), TimedOut("x"), Interrupted("x")]
+OF_PROVIDER = [DOWN, ProviderTimedOut("x")]
+
+
+@pytest.mark.parametrize("error", OF_MODEL, ids=lambda error: type(error).__name__)
+async def test_a_broken_model_stops_nobody_but_itself(settings, error: ParleyError) -> None:
+    puppet = Puppet(plan=[(error,), (error,), (error,), ANSWER])
+    with bench(settings(**QUICK), puppet) as it:
+        for _ in range(3):
+            with pytest.raises(type(error)):
+                await it.events(ask("puppet/broken"))
+        with pytest.raises(CircuitOpen, match="puppet/broken is left alone for a while after 3 failures in a row: x"):
+            await it.events(ask("puppet/broken"))
+        assert said(await it.events(ask("puppet/good"))) == "Hello there"
+        state = it.gateway.breakers()["puppet"]
+        assert (state.state, list(state.models)) == ("closed", ["puppet/broken"])
+        assert state.models["puppet/broken"].state == "open"
+        await asyncio.sleep(0.25)
+        assert said(await it.events(ask("puppet/broken"))) == "Hello there"
+        assert not it.gateway.breakers()["puppet"].models
+
+
+@pytest.mark.parametrize("error", OF_PROVIDER, ids=lambda error: type(error).__name__)
+async def test_what_stops_a_provider_stops_all_its_models(settings, error: ParleyError) -> None:
+    puppet = Puppet(plan=[(error,)])
+    with bench(settings(**QUICK), puppet) as it:
+        for model in ("one", "two", "three"):
+            with pytest.raises(type(error)):
+                await it.events(ask(f"puppet/{model}"))
+        with pytest.raises(CircuitOpen, match="Puppet is left alone"):
+            await it.events(ask("puppet/four"))
+
+
+async def test_the_faults_of_a_visitors_key_stop_nobody_else(settings) -> None:
+    for error in (DOWN, ModelUnavailable("x")):
+        puppet = Puppet(plan=[(error,)] * 3 + [ANSWER])
+        with bench(settings(**QUICK), puppet) as it:
+            for _ in range(3):
+                with pytest.raises(ProviderUnavailable):
+                    await it.events(ask(keys={"puppet": "own"}))
+            with pytest.raises(CircuitOpen):
+                await it.events(ask(keys={"puppet": "own"}))
+            for keys in ({}, {"puppet": "another"}):
+                assert said(await it.events(ask(keys=keys))) == "Hello there"
+            state = it.gateway.breakers()["puppet"]
+            assert state.state == "closed" and not state.models
+
+
+async def test_a_broken_model_does_not_keep_its_provider_closed(settings) -> None:
+    """While a provider is being tried again, a model of it that fails decides nothing."""
+    puppet = Puppet(plan=[(DOWN,), (DOWN,), (DOWN,), (ModelUnavailable("x"),), ANSWER])
+    with bench(settings(**QUICK), puppet) as it:
+        await fail(it, 3, ProviderUnavailable)
+        await asyncio.sleep(0.25)
+        with pytest.raises(ModelUnavailable):
+            await it.events(ask("puppet/broken"))
+        assert said(await it.events(ask("puppet/good"))) == "Hello there"
+        assert it.gateway.breakers()["puppet"].state == "closed"
+
+
+async def test_circuits_are_not_kept_without_end(settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layer, "MOST", 5)
+    puppet = Puppet(plan=[(ModelUnavailable("x"),)])
+    with bench(settings(**{**QUICK, "PARLEY_BREAKER_FAILURES": 1}), puppet) as it:
+        for number in range(20):
+            await fail(it, 1, ModelUnavailable, model=f"puppet/{number}")
+        assert len(it.gateway.breakers()["puppet"].models) == 5

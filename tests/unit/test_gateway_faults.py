@@ -11,14 +11,22 @@ from dataclasses import dataclass, field
 import pytest
 
 from core.catalog import Catalog
-from core.errors import AuthenticationFailed, Interrupted, ProviderUnavailable, RateLimited, TimedOut
+from core.errors import (
+    AuthenticationFailed,
+    Interrupted,
+    ModelUnavailable,
+    ProviderUnavailable,
+    RateLimited,
+    TimedOut,
+    Unreadable,
+)
 from core.gateway import Gateway
 from core.ledger import Ledger
 from core.messages import TextDelta
 from core.prices import Prices
 from core.providers import discover
 from core.store.database import Database
-from tests.puppet import Bench, ask, notices, said
+from tests.puppet import Bench, ask, bench, notices, said
 
 CHUNK = 'data: {"model":"real","choices":[{"index":0,"delta":{"content":"%s"},"finish_reason":%s}]}\n\n'
 STREAM = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
@@ -176,3 +184,59 @@ async def test_nobody_listens(against) -> None:
         with pytest.raises(ProviderUnavailable):
             await it.events(ASK)
         assert it.gateway.breakers()["real"].state == "open" and len(it.rows()) == 3
+
+
+JSON = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n"
+UNREADABLE = {
+    "malformed event": STREAM + "data: {nonsense}\n\n",
+    "another shape": STREAM + 'data: ["no", "object"]\n\n',
+    "malformed body": JSON + "\r\n{nonsense}",
+    "a web page": STREAM.replace("text/event-stream", "text/html") + "<html>Welcome</html>",
+    "wrong encoding": JSON + "content-encoding: gzip\r\n\r\nno gzip at all",
+}
+
+
+@pytest.mark.parametrize("answer", UNREADABLE.values(), ids=UNREADABLE)
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_answer_that_cannot_be_read_is_not_asked_for_again(against, answer: str, stream: bool) -> None:
+    async with against(sends(answer)) as (it, server):
+        with pytest.raises(Unreadable, match="cannot be read"):
+            await it.events(ask("real/model", stream=stream))
+        assert len(server.heads) == 1 and len(it.rows()) == 1
+
+
+@pytest.mark.parametrize("cut", ["", STREAM, STREAM + CHUNK[:30], JSON + "content-length: 900\r\n\r\n{"])
+async def test_a_connection_that_breaks_off_before_the_first_token_is_tried_again(against, cut: str) -> None:
+    async with against(sends(cut), sends(WHOLE)) as (it, server):
+        assert said(await it.events(ASK)) == "Hello there" and len(server.heads) == 2
+
+
+async def test_one_broken_model_of_a_server_leaves_the_others_alone(against) -> None:
+    broken = refuses("500 Failed to load model")
+    async with against(broken, broken, broken, sends(WHOLE), PARLEY_BREAKER_FAILURES=3) as (it, server):
+        with pytest.raises(ModelUnavailable):
+            await it.events(ask("real/broken"))
+        with pytest.raises(ProviderUnavailable, match="left alone"):
+            await it.events(ask("real/broken"))
+        assert said(await it.events(ask("real/good"))) == "Hello there" and len(server.heads) == 4
+
+
+async def test_a_damaged_model_file_is_loaded_once_and_the_good_one_beside_it_answers(
+    settings, weights, tmp_path
+) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / weights.name).symlink_to(weights)
+    (folder / "damaged.gguf").write_bytes(weights.read_bytes()[:3_000_000])  # its head is whole
+    made = settings(PARLEY_MODELS_DIR=folder, PARLEY_BREAKER_FAILURES=1)
+    embedded = discover(made)["embedded"]
+    with bench(made, embedded) as it:
+        try:
+            with pytest.raises(Unreadable, match=r"damaged\.gguf cannot be loaded"):
+                await it.events(ask("embedded/damaged"))
+            assert len(it.rows()) == 1
+            with pytest.raises(ProviderUnavailable, match="left alone"):
+                await it.events(ask("embedded/damaged"))
+            assert said(await it.events(ask("embedded/smollm2-135m", "Say hi.")))
+        finally:
+            await embedded.close()

@@ -12,12 +12,13 @@ import pytest
 from core.catalog import Shelf
 from core.conversations import MARK_BEGIN, MARK_END, Hit, Meter, Turn
 from core.errors import BadRequest
+from core.gateway import BreakerState
 from core.messages import Parameters, Usage
 from core.models import Abilities, ModelInfo
 from core.prices import Price, Rates
 from core.providers import Status
 from core.runs import Snapshot
-from pages import _chat_list, _chat_models, _chat_view, _shared
+from pages import _chat_list, _chat_models, _chat_view, _settings_view, _shared
 from pages._chat_options import DEFAULT, Options
 from pages._chat_view import Look
 
@@ -266,3 +267,12 @@ def test_what_the_page_sends_is_checked() -> None:
     assert _shared.sent(event, "value") == ""
     assert _shared.sent(event, "missing") == ""
     assert _shared.sent(gr.EventData(None, None), "turn") == ""
+
+
+def test_the_settings_tab_names_what_is_left_alone() -> None:
+    shelf = Shelf("qwen", "Qwen", True, Status("ready"), ())
+    paused = BreakerState("open", 5, datetime.datetime.now(datetime.UTC), "It is <down>.")
+    of_model = _settings_view.providers([shelf], {"qwen": BreakerState("closed", models={"qwen/a": paused})})
+    assert "Partly paused" in of_model and "qwen/a: 5 failures in a row. It is &lt;down&gt;. Tried again at" in of_model
+    assert "Paused" in _settings_view.providers([shelf], {"qwen": paused})
+    assert "Ready" in _settings_view.providers([shelf], {"qwen": BreakerState("closed")})

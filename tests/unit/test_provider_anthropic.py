@@ -183,9 +183,9 @@ async def test_characters_that_are_split_and_crlf(claude: Anthropic) -> None:
         ("status-413", errors.ContextTooLong),
         ("429", errors.RateLimited),
         ("context", errors.ContextTooLong),
-        ("status-500", errors.ProviderUnavailable),
+        ("status-500", errors.ModelUnavailable),
         ("status-529", errors.ProviderUnavailable),
-        ("html", errors.ProviderUnavailable),
+        ("html", errors.Unreadable),
     ],
 )
 @pytest.mark.parametrize("stream", [True, False])
@@ -215,7 +215,7 @@ async def test_retry_after(claude: Anthropic, model: str, wait: float | None) ->
         ("cut", errors.Interrupted, "token 1 "),
         ("malformed", errors.Interrupted, "token 1 token 2 "),
         ("overloaded", errors.ProviderUnavailable, "token 1 token 2 "),
-        ("empty", errors.ProviderUnavailable, ""),
+        ("empty", errors.ModelUnavailable, ""),
     ],
 )
 async def test_streams_that_do_not_end_well(claude: Anthropic, model: str, kind: type, text: str) -> None:

@@ -146,7 +146,7 @@ async def test_characters_that_are_split_and_crlf(vllm: ChatCompletions) -> None
         ("429", errors.RateLimited),
         ("context", errors.ContextTooLong),
         ("status-503", errors.ProviderUnavailable),
-        ("html", errors.ProviderUnavailable),
+        ("html", errors.Unreadable),
     ],
 )
 @pytest.mark.parametrize("stream", [True, False])
@@ -163,7 +163,7 @@ async def test_http_errors(vllm: ChatCompletions, server: FakeServer, model: str
         ("cut", errors.Interrupted, "token 1 "),
         ("malformed", errors.Interrupted, "token 1 token 2 "),
         ("overloaded", errors.ProviderUnavailable, "token 1 token 2 "),
-        ("empty", errors.ProviderUnavailable, ""),
+        ("empty", errors.ModelUnavailable, ""),
     ],
 )
 async def test_streams_that_do_not_end_well(vllm: ChatCompletions, model: str, kind: type, text: str) -> None:

@@ -155,9 +155,9 @@ async def test_characters_that_are_split_and_crlf(openai: OpenAI) -> None:
         ("quota", errors.BudgetExceeded),
         ("context", errors.ContextTooLong),
         ("filter", errors.Refused),
-        ("status-500", errors.ProviderUnavailable),
+        ("status-500", errors.ModelUnavailable),
         ("status-529", errors.ProviderUnavailable),
-        ("html", errors.ProviderUnavailable),
+        ("html", errors.Unreadable),
     ],
 )
 @pytest.mark.parametrize("stream", [True, False])
@@ -183,7 +183,7 @@ async def test_retry_after(openai: OpenAI, model: str, low: float, high: float) 
         ("cut", errors.Interrupted, "token 1 "),
         ("malformed", errors.Interrupted, "token 1 token 2 "),
         ("overloaded", errors.ProviderUnavailable, "token 1 token 2 "),
-        ("empty", errors.ProviderUnavailable, ""),
+        ("empty", errors.ModelUnavailable, ""),
     ],
 )
 async def test_streams_that_do_not_end_well(openai: OpenAI, model: str, kind: type, text: str) -> None:
