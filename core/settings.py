@@ -172,7 +172,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("PARLEY_EMBEDDED", "on", "The model that runs inside Parley: on or off.", _switch),
     Setting("PARLEY_EMBEDDED_CONTEXT", "8192", "Context window of the embedded model in tokens, for each of its four slots.", _integer(512, 131072)),
     Setting("PARLEY_REPLAY_DIR", "", "Folder of recordings (*.jsonl) offered as replay/<name>. Empty: `replay` in the data folder."),
-    Setting("PARLEY_CONCURRENCY", "embedded=4 ollama=4 *=64", "Calls at once for each provider; * is every other provider.", _amounts),
+    Setting("PARLEY_CONCURRENCY", "embedded=4 ollama=4 *=64", "Calls at once for each provider; * is every other provider. One visitor of a shared server has at most half of them, and of the limits a minute.", _amounts),
     Setting("PARLEY_REQUESTS_PER_MINUTE", "", "Requests a minute for each provider, for example anthropic=50. Empty: no limit.", _amounts),
     Setting("PARLEY_TOKENS_PER_MINUTE", "", "Input and output tokens a minute for each provider. Empty: no limit.", _amounts),
     Setting("PARLEY_RETRIES", "2", "How often a failed call is tried again before the first token.", _integer(0, 10)),

@@ -1,4 +1,4 @@
-"""So much in any 60 seconds, in the order of coming."""
+"""So much in any 60 seconds."""
 
 from __future__ import annotations
 
@@ -8,39 +8,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from core.slots import Slots
+
 MINUTE = 60.0
-
-
-class Slots:
-    """So many at once. A freed slot is handed to the one who has waited longest, never to one who comes just then."""
-
-    def __init__(self, size: int) -> None:
-        self.free = size
-        self.waiting: deque[asyncio.Future[None]] = deque()
-
-    async def acquire(self) -> None:
-        if self.free > 0:
-            self.free -= 1
-            return
-        turn = asyncio.get_running_loop().create_future()
-        self.waiting.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.cancelled():
-                with contextlib.suppress(ValueError):
-                    self.waiting.remove(turn)
-            else:
-                self.release()  # it was handed over at the very moment of the cancellation
-            raise
-
-    def release(self) -> None:
-        while self.waiting:
-            turn = self.waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self.free += 1
 
 
 class Grant:
@@ -64,7 +34,10 @@ class Grant:
 
 
 class Window:
-    """At most `limit` in any 60 seconds. An amount above the limit is let through when nothing else is counted."""
+    """At most `limit` in any 60 seconds. An amount above the limit is let through when nothing else is counted.
+
+    Owners who wait have their turns one after the other, and each owner's own in the order of coming.
+    """
 
     def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.limit = limit
@@ -74,8 +47,8 @@ class Window:
         self._turn = Slots(1)
         self._less: asyncio.Future[None] | None = None
 
-    async def acquire(self, amount: int) -> Grant:
-        await self._turn.acquire()
+    async def acquire(self, amount: int, owner: str = "") -> Grant:
+        await self._turn.acquire(owner)
         try:
             while (wait := self._wait(amount)) > 0:
                 self._less = asyncio.get_running_loop().create_future()
@@ -84,7 +57,7 @@ class Window:
                         await self._less
         finally:
             self._less = None
-            self._turn.release()
+            self._turn.release(owner)
         return self._count(amount)
 
     def change(self, difference: int) -> None:

@@ -26,6 +26,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "core.facts",
         "core.tokens",
         "core.hosts",
+        "core.slots",
+        "core.threads",
         "core.logs",
         "core.permissions",
     ),

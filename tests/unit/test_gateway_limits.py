@@ -9,8 +9,9 @@ import pytest
 
 from core.errors import ProviderUnavailable
 from core.gateway import limits
-from core.gateway._window import Slots, Window
+from core.gateway._window import Window
 from core.messages import Begun, Done, TextDelta, Usage
+from core.slots import Slots
 from tests.puppet import ANSWER, Puppet, ask, bench
 
 
@@ -54,7 +55,7 @@ async def test_a_slot_handed_to_one_who_was_just_cancelled_goes_on() -> None:
     await asyncio.wait_for(second, 1)
     assert first.cancelled()
     slots.release()
-    assert (slots.free, list(slots.waiting)) == (1, [])
+    assert (slots.free, slots.waiting) == (1, {})
 
 
 async def test_one_who_waits_no_more_is_forgotten() -> None:
