@@ -27,6 +27,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+Blame = Literal["nobody", "model", "provider"]
+
 
 class ParleyError(Exception):
     """What every error here has: `code` for programs, `status` for HTTP, `what` and `fix` for people.
@@ -37,7 +39,7 @@ class ParleyError(Exception):
     code: ClassVar[str] = "error"
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
-    blames: ClassVar[Literal["nobody", "model", "provider"]] = "nobody"
+    blames: ClassVar[Blame] = "nobody"
     default_fix: ClassVar[str] = "Try again; if it happens again, look at the server's log."
 
     def __init__(self, what: str, fix: str | None = None) -> None:
@@ -146,7 +148,7 @@ class ProviderUnavailable(ParleyError):
     code = "provider_unavailable"
     status = 503
     retryable = True
-    blames = "provider"
+    blames: ClassVar[Blame] = "provider"
     default_fix = "Try again in a moment, or choose another model."
 
     def __init__(self, what: str, fix: str | None = None, *, retry_after: float | None = None) -> None:
@@ -157,7 +159,7 @@ class ProviderUnavailable(ParleyError):
 class ModelUnavailable(ProviderUnavailable):
     """The provider can be reached and this model of it fails; its others may well answer."""
 
-    blames = "model"
+    blames: ClassVar[Blame] = "model"
 
 
 class Unreadable(ModelUnavailable):
@@ -171,7 +173,7 @@ class Interrupted(ParleyError):
 
     code = "interrupted"
     status = 502
-    blames = "model"
+    blames: ClassVar[Blame] = "model"
     default_fix = "The text so far is kept. Continue the answer or try again."
 
 
@@ -181,12 +183,12 @@ class TimedOut(ParleyError):
     code = "timeout"
     status = 504
     retryable = True
-    blames = "model"
+    blames: ClassVar[Blame] = "model"
     default_fix = "Try again, or choose a faster model."
 
 
 class ProviderTimedOut(TimedOut):
     """No connection in time, or a gateway on the way to the provider that gave up."""
 
-    blames = "provider"
+    blames: ClassVar[Blame] = "provider"
     default_fix = "Check the network and the address, or choose another model."

@@ -6,6 +6,7 @@ A row that is left "running" by a process that died is marked "lost" at the next
 from __future__ import annotations
 
 import asyncio
+import datetime
 import secrets
 import threading
 import time
@@ -17,7 +18,7 @@ import structlog
 from sqlalchemy import Connection, update
 
 from core.errors import StorageError
-from core.ledger_queries import CallRow, Filter, Total, find, find_one, total
+from core.ledger_queries import CallRow, Filter, Total, find, find_one, sent, total
 from core.ledger_rows import BEGINNING, END, Attempt, Outcome, begin_row, end_row
 from core.messages import Usage
 from core.prices import Prices
@@ -130,6 +131,11 @@ class Ledger:
         """The sums of all rows that the filter lets through."""
         with self._database.read() as connection:
             return total(connection, where)
+
+    def sent(self, visitor: str, since: datetime.datetime) -> int:
+        """How many calls of a visitor went out with the server's key, whatever became of them."""
+        with self._database.read() as connection:
+            return sent(connection, visitor, since)
 
     def _beginning(self, attempt: Attempt) -> tuple[int, tuple[Any, ...]]:
         now = time.time_ns()

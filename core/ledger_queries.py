@@ -127,6 +127,20 @@ def total(connection: Connection, where: Filter) -> Total:
     return Total(**{name: int(value or 0) for name, value in row.items()})
 
 
+def sent(connection: Connection, visitor: str, since: datetime.datetime) -> int:
+    """The calls of a visitor that reached a provider with the server's key. One that did not has used no token."""
+    columns = calls.c
+    reached = (columns.status == "ok") | columns.input.is_(None) | (columns.input > 0)
+    found = select(func.count()).where(
+        columns.id >= first_call(since),
+        columns.visitor == visitor,
+        columns.key_source == "server",
+        columns.cache_hit.is_(False),
+        reached,
+    )
+    return int(connection.execute(found).scalar_one())
+
+
 def _call(row: RowMapping) -> CallRow:
     usage = None
     if row["input"] is not None:

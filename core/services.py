@@ -68,7 +68,8 @@ class Services:
         ledger = Ledger(database, prices)
         child = Child()
         catalog = Catalog(providers, settings)
-        gateway = Gateway(providers, catalog, ledger, settings)
+        visitors = Visitors(settings)
+        gateway = Gateway(providers, catalog, ledger, settings, network_of=visitors.network_of)
         embed = embedder(settings)
         vectors = Vectors(settings, embed)
         conversations = Conversations(database, vectors, settings)
@@ -101,7 +102,7 @@ class Services:
             PromptUsage(database),
             Trials(gateway, ledger),
             chat,
-            Visitors(settings),
+            visitors,
             Uploads(settings),
         )
 

@@ -175,6 +175,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("PARLEY_CONCURRENCY", "embedded=4 ollama=4 *=64", "Calls at once for each provider; * is every other provider. One visitor of a shared server has at most half of them, and of the limits a minute.", _amounts),
     Setting("PARLEY_REQUESTS_PER_MINUTE", "", "Requests a minute for each provider, for example anthropic=50. Empty: no limit.", _amounts),
     Setting("PARLEY_TOKENS_PER_MINUTE", "", "Input and output tokens a minute for each provider. Empty: no limit.", _amounts),
+    Setting("PARLEY_VISITOR_REQUESTS_PER_DAY", "200", "Calls a day (UTC) with the server's keys for each anonymous visitor of a shared server; five times as many for each network address. 0: no limit.", _integer(0, 10**9)),
     Setting("PARLEY_RETRIES", "2", "How often a failed call is tried again before the first token.", _integer(0, 10)),
     Setting("PARLEY_RETRY_MAX_WAIT", "20", "Longest wait before another try, also when the provider asks for more.", _seconds(0, 600)),
     Setting("PARLEY_FIRST_TOKEN_TIMEOUT", "120", "Seconds to wait for the first token; five times as long once the provider has accepted the request, or for an answer in one piece.", _seconds(0.05, 3600)),

@@ -22,6 +22,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.errors import BadRequest
+from core.hosts import network_of
 from core.settings import Settings
 
 LOCAL = "local"
@@ -31,6 +32,7 @@ SESSION_LIFE = 30 * 86400  # browsers that restore their tabs keep session cooki
 KEYS_LIFE = 12 * 3600
 MOST_SESSIONS = 10_000  # with keys at one time; the one that was not used for longest goes first
 LONGEST_KEY = 4096
+MOST_NETWORKS = 100_000  # visitors of whom is known where they come from
 OWN_HEADERS = (b"x-parley-visitor", b"x-parley-session")
 
 
@@ -61,6 +63,7 @@ class Visitors:
         self._clock = clock
         self._lock = threading.Lock()
         self._keys: OrderedDict[str, tuple[float, dict[str, str]]] = OrderedDict()  # by session, last used last
+        self._networks: OrderedDict[str, str] = OrderedDict()  # by visitor, who asked last is last
         secret = settings["PARLEY_SECRET"] or _kept_secret(settings.data_dir / "secret")
         # Cookies do not know ports: two Parleys on one host must not take each other's for forged.
         self._suffix = hashlib.sha256(f"cookie name {secret}".encode()).hexdigest()[:8]
@@ -105,6 +108,18 @@ class Visitors:
             used, held = self._keys.pop(session, (0.0, {}))
             if rest := {name: key for name, key in held.items() if name != provider}:
                 self._keys[session] = (used, rest)
+
+    def came_from(self, visitor: str, address: str) -> None:
+        """Remember where a visitor asked from last."""
+        with self._lock:
+            self._networks.pop(visitor, None)
+            self._networks[visitor] = network_of(address)
+            if len(self._networks) > MOST_NETWORKS:
+                self._networks.popitem(last=False)
+
+    def network_of(self, visitor: str) -> str:
+        """Where the visitor asked from last, see `core.hosts.network_of`; "" if that is not known (any more)."""
+        return self._networks.get(visitor, "")
 
     def read(self, kind: str, cookies: Mapping[str, str]) -> tuple[str, float]:
         """The id in a cookie and its age in seconds; ("", 0) if it is missing, forged or too old."""
@@ -170,6 +185,7 @@ class _Middleware:
             if not visitor or age > RENEW_AFTER:
                 fresh.append("visitor")
             visitor = visitor or secrets.token_urlsafe(16)
+            visitors.came_from(visitor, (scope.get("client") or ("",))[0])
         headers += [(b"x-parley-visitor", visitor.encode()), (b"x-parley-session", session.encode())]
         if not fresh or scope["type"] == "websocket":
             await self._app(scope, receive, send)

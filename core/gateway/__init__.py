@@ -1,18 +1,20 @@
 """The one door for model calls. What must hold for every call is a layer here, one file each, found by its presence.
 
-A layer's module has `ORDER`, where the smallest is outermost, and `make(context) -> Layer`. A layer takes a call and
-the handler below it and returns the stream of events; it knows no other layer. In order: fallback, retry, record (the
-ledger), cache, breaker, limits, timeouts, and then the provider.
+A layer's module has `ORDER`, where the smallest is outermost, and `make(context) -> Layer | None`, where None says that
+the settings leave it nothing to do. A layer takes a call and the handler below it and returns the stream of events; it
+knows no other layer. In order: fallback, retry, quota, record (the ledger), cache, breaker, limits, timeouts, and then
+the provider.
 """
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import structlog
 
@@ -33,8 +35,18 @@ log = structlog.get_logger()
 class Gateway:
     """Every call of every feature goes through one of these. For one event loop."""
 
-    def __init__(self, providers: Mapping[str, Provider], catalog: Catalog, ledger: Ledger, settings: Settings) -> None:
-        self._context = Context(settings, providers, catalog, ledger)
+    def __init__(
+        self,
+        providers: Mapping[str, Provider],
+        catalog: Catalog,
+        ledger: Ledger,
+        settings: Settings,
+        *,
+        network_of: Callable[[str], str] = lambda visitor: "",
+        read: Callable[..., Awaitable[Any]] = asyncio.to_thread,
+    ) -> None:
+        """`network_of` says where a visitor comes from ("" if not known), `read` reads the ledger in a thread."""
+        self._context = Context(settings, providers, catalog, ledger, network_of, read)
         handler: Handler = _answer
         for layer in reversed(_layers(self._context)):
             handler = _around(layer, handler)
@@ -72,7 +84,8 @@ def _layers(context: Context) -> list[Layer]:
     """All layers, outermost first."""
     names = [module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")]
     modules = [importlib.import_module(f"{__name__}.{name}") for name in names]
-    return [module.make(context) for module in sorted(modules, key=lambda module: cast(int, module.ORDER))]
+    made = [module.make(context) for module in sorted(modules, key=lambda module: cast(int, module.ORDER))]
+    return [layer for layer in made if layer is not None]
 
 
 def _around(layer: Layer, inner: Handler) -> Handler:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from core.catalog import Catalog
 from core.errors import ModelNotFound
@@ -59,6 +59,8 @@ class Context:
     providers: Mapping[str, Provider]
     catalog: Catalog
     ledger: Ledger
+    network_of: Callable[[str], str]  # where a visitor comes from, "" if that is not known
+    read: Callable[..., Awaitable[Any]]  # runs a function that reads the ledger beside the event loop
     breakers: dict[str, Callable[[], BreakerState]] = field(default_factory=dict)
 
     def call(self, request: ChatRequest, model: str | None = None) -> Call:

@@ -20,13 +20,15 @@ from tests.puppet import Puppet, ask, bench, ended, said
 
 def test_layers_are_found_by_their_presence() -> None:
     found = {m.name for m in pkgutil.iter_modules(core.gateway.__path__) if not m.name.startswith("_")}
-    assert {"fallback", "retry", "record", "cache", "breaker", "limits", "timeouts"} <= found
+    assert {"fallback", "retry", "quota", "record", "cache", "breaker", "limits", "timeouts"} <= found
     orders = {name: __import__(f"core.gateway.{name}", fromlist=["ORDER"]).ORDER for name in found}
     inside = sorted(orders, key=orders.__getitem__)
     known = [
-        name for name in inside if name in ("fallback", "retry", "record", "cache", "breaker", "limits", "timeouts")
+        name
+        for name in inside
+        if name in ("fallback", "retry", "quota", "record", "cache", "breaker", "limits", "timeouts")
     ]
-    assert known == ["fallback", "retry", "record", "cache", "breaker", "limits", "timeouts"]
+    assert known == ["fallback", "retry", "quota", "record", "cache", "breaker", "limits", "timeouts"]
     assert len(set(orders.values())) == len(orders)
 
 
