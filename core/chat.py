@@ -19,6 +19,7 @@ from core.ledger import Ledger
 from core.messages import Event
 from core.runs import Run, Runs, Snapshot, watch
 from core.settings import Settings
+from core.threads import Threads
 
 PANES = 4  # models side by side, at most
 
@@ -30,12 +31,19 @@ class Chat:
     """What the Chat tab does. All methods raise `core.errors`; NotFound for what belongs to somebody else."""
 
     def __init__(
-        self, gateway: Gateway, ledger: Ledger, conversations: Conversations, asking: Asking, settings: Settings
+        self,
+        gateway: Gateway,
+        ledger: Ledger,
+        conversations: Conversations,
+        asking: Asking,
+        settings: Settings,
+        threads: Threads,
     ) -> None:
         self._gateway = gateway
         self._ledger = ledger
         self._conversations = conversations
         self._asking = asking
+        self._threads = threads
         self._unwatched: float = settings["PARLEY_UNWATCHED_SECONDS"]
         self._runs = Runs()
         self._adding: set[tuple[str, str]] = set()  # conversations, by visitor, that something is being put into
@@ -62,9 +70,11 @@ class Chat:
             raise BadRequest("The message is empty.", "Write something first.")
 
         async def put(conversation: Conversation) -> list[str]:
-            await asyncio.to_thread(self._asking.check, conversation, text, files, models)
+            await self._threads.requests.run_for(visitor, self._asking.check, conversation, text, files, models)
             stored = [
-                await asyncio.to_thread(self._conversations.store_file, visitor, conversation.id, name, "", data)
+                await self._threads.database.run(
+                    self._conversations.store_file, visitor, conversation.id, name, "", data
+                )
                 for name, data in files
             ]
             add = partial(self._add, visitor, conversation.id, role="user", text=text, files=stored)
@@ -92,7 +102,7 @@ class Chat:
         fallbacks: Sequence[str] = (),
     ) -> list[str]:
         """Answer the same question once more, as a new branch beside the answer `turn_id` (or below the question)."""
-        turn = await asyncio.to_thread(self._conversations.turn, visitor, turn_id)
+        turn = await self._threads.database.run(self._conversations.turn, visitor, turn_id)
         question = turn.id if turn.role == "user" else turn.parent
         if question is None:
             raise BadRequest("There is no question before this answer.", "Write a message instead.")
@@ -109,14 +119,14 @@ class Chat:
         self, visitor: str, turn_id: str, text: str, *, keys: Keys | None = None, fallbacks: Sequence[str] = ()
     ) -> list[str]:
         """Ask a question again in other words, as a new branch. In a comparison, of every model that was asked it."""
-        turn = await asyncio.to_thread(self._conversations.turn, visitor, turn_id)
+        turn = await self._threads.database.run(self._conversations.turn, visitor, turn_id)
         if turn.role != "user":
             raise BadRequest("Only your own messages can be edited.", "Use retry for an answer.")
         if not text.strip() and not turn.files:
             raise BadRequest("The message is empty.", "Write something first.")
 
         async def put(conversation: Conversation) -> list[str]:
-            await asyncio.to_thread(self._asking.check, conversation, text)
+            await self._threads.requests.run_for(visitor, self._asking.check, conversation, text)
             affected = await self._panes_through(visitor, conversation, turn.id)
             question = await self._add(
                 visitor, conversation.id, parent=turn.parent, role="user", text=text, files=turn.files
@@ -132,7 +142,7 @@ class Chat:
 
     async def proceed(self, visitor: str, turn_id: str, *, keys: Keys | None = None) -> list[str]:
         """Go on with an answer that was stopped, broken off or cut at its length. The text grows in place."""
-        turn = await asyncio.to_thread(self._conversations.turn, visitor, turn_id)
+        turn = await self._threads.database.run(self._conversations.turn, visitor, turn_id)
         if turn.role != "assistant":
             raise BadRequest("Only an answer can be continued.", "Send a message instead.")
         if not turn.text:
@@ -157,7 +167,9 @@ class Chat:
             if run is not None and run.visitor == visitor:
                 live[turn_id] = run
             else:
-                ended[turn_id] = Snapshot.of(await asyncio.to_thread(self._conversations.turn, visitor, turn_id))
+                ended[turn_id] = Snapshot.of(
+                    await self._threads.database.run(self._conversations.turn, visitor, turn_id)
+                )
         if ended:
             yield ended
         if live:
@@ -177,7 +189,7 @@ class Chat:
         """Stop what runs in these conversations and delete them."""
         for conversation_id in conversation_ids:
             self.stop(visitor, self.running(visitor, conversation_id))
-        await asyncio.to_thread(self._conversations.delete, visitor, *conversation_ids)
+        await self._threads.database.run(self._conversations.delete, visitor, *conversation_ids)
 
     async def close(self) -> None:
         """End all answers and save them; for shutdown."""
@@ -192,7 +204,7 @@ class Chat:
 
         async def whole() -> list[str]:
             try:
-                return await put(await asyncio.to_thread(self._conversations.get, *place))
+                return await put(await self._threads.database.run(self._conversations.get, *place))
             finally:
                 self._adding.discard(place)
 
@@ -210,7 +222,7 @@ class Chat:
         model: str = "",
     ) -> Turn:
         status = "streaming" if role == "assistant" else "complete"
-        return await asyncio.to_thread(
+        return await self._threads.database.run(
             self._conversations.add,
             visitor,
             conversation_id,
@@ -224,7 +236,7 @@ class Chat:
 
     async def _point(self, visitor: str, conversation: Conversation, panes: Sequence[Pane]) -> None:
         """Make these the ends of the conversation, so that a reload shows them."""
-        await asyncio.to_thread(
+        await self._threads.database.run(
             self._conversations.update,
             visitor,
             conversation.id,
@@ -236,7 +248,7 @@ class Chat:
     async def _panes_through(self, visitor: str, conversation: Conversation, turn_id: str) -> list[Pane]:
         found = []
         for pane in conversation.panes:
-            path = await asyncio.to_thread(self._conversations.path, visitor, conversation.id, pane.leaf)
+            path = await self._threads.database.run(self._conversations.path, visitor, conversation.id, pane.leaf)
             if any(turn.id == turn_id for turn in path):
                 found.append(pane)
         return found
@@ -261,7 +273,7 @@ class Chat:
         self, visitor: str, answer: Turn, keys: Keys, fallbacks: tuple[str, ...]
     ) -> AsyncGenerator[Event, None]:
         """What the model says. The request is made here, and what fails in it ends this answer and is told there."""
-        request = await asyncio.to_thread(self._asking.request, visitor, answer, keys, fallbacks)
+        request = await self._threads.requests.run_for(visitor, self._asking.request, visitor, answer, keys, fallbacks)
         async with aclosing(self._gateway.stream(request)) as events:
             async for event in events:
                 yield event
@@ -269,14 +281,14 @@ class Chat:
     async def _bill(self, call: int) -> Meter | None:
         """The meter of a call that was stopped or broke off. None if it could not be recorded."""
         with suppress(ParleyError):
-            row = await asyncio.to_thread(self._ledger.settled, call)
+            row = await self._threads.database.run(self._ledger.settled, call)
             if row.usage is not None:
                 took = row.first_token, row.duration or 0.0
                 return Meter(call, row.usage, row.cost, *took, row.stop_reason or "", prompt=row.prompt)
         return None
 
     async def _save(self, snapshot: Snapshot) -> None:
-        await asyncio.to_thread(
+        await self._threads.database.run(
             self._conversations.save,
             snapshot.turn,
             text=snapshot.text,

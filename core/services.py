@@ -26,6 +26,7 @@ from core.settings import Settings
 from core.store.database import Database
 from core.store.embeddings import Embedder, embedder
 from core.store.vectors import Vectors
+from core.threads import Threads
 from core.uploads import Uploads
 from core.visitors import Visitors
 
@@ -55,6 +56,7 @@ class Services:
     chat: Chat
     visitors: Visitors
     uploads: Uploads
+    threads: Threads
 
     @classmethod
     def open(cls, settings: Settings, providers: Mapping[str, Provider] | None = None) -> Services:
@@ -68,8 +70,10 @@ class Services:
         ledger = Ledger(database, prices)
         child = Child()
         catalog = Catalog(providers, settings)
-        visitors = Visitors(settings)
-        gateway = Gateway(providers, catalog, ledger, settings, network_of=visitors.network_of)
+        visitors, threads = Visitors(settings), Threads(shared=settings.shared)
+        gateway = Gateway(
+            providers, catalog, ledger, settings, network_of=visitors.network_of, read=threads.database.run
+        )
         embed = embedder(settings)
         vectors = Vectors(settings, embed)
         conversations = Conversations(database, vectors, settings)
@@ -83,7 +87,7 @@ class Services:
         templates = Templates(registry.version, examples.nearest)
         openings = Openings(registry.version, templates)
         asking = Asking(conversations, catalog, openings, settings, child)
-        chat = Chat(gateway, ledger, conversations, asking, settings)
+        chat = Chat(gateway, ledger, conversations, asking, settings, threads)
         return cls(
             settings,
             database,
@@ -100,10 +104,11 @@ class Services:
             templates,
             openings,
             PromptUsage(database),
-            Trials(gateway, ledger),
+            Trials(gateway, ledger, threads.database),
             chat,
             visitors,
             Uploads(settings),
+            threads,
         )
 
     async def close(self) -> None:
@@ -118,3 +123,4 @@ class Services:
         await asyncio.to_thread(self.vectors.close)  # its thread reads what the next two hold
         await asyncio.to_thread(self.registry.close)
         await asyncio.to_thread(self.database.close)
+        self.threads.close()

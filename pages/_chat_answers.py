@@ -7,7 +7,6 @@ output: for each output of an event Gradio does work at every update, whether it
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import datetime
 import secrets
@@ -73,7 +72,7 @@ class Answers:
         model = None if conversation.panes else values[self._parts.model]
         fallbacks = self._fallbacks(values)
         await self._services.chat.retry(visitor, sent(event, "turn"), model=model, keys=keys, fallbacks=fallbacks)
-        return await asyncio.to_thread(self._begun, visitor, here)
+        return await self._services.threads.database.run(self._begun, visitor, here)
 
     @guarded
     async def proceed(self, event: gr.EventData, values: Values, request: gr.Request) -> Updates:
@@ -82,7 +81,7 @@ class Answers:
         here = values[self._parts.here]
         await self._keep(visitor, here, values)
         await self._services.chat.proceed(visitor, sent(event, "turn"), keys=keys)
-        return await asyncio.to_thread(self._begun, visitor, here)
+        return await self._services.threads.database.run(self._begun, visitor, here)
 
     @guarded
     async def open(self, event: gr.EventData, request: gr.Request) -> Updates:
@@ -91,17 +90,19 @@ class Answers:
         here, turn = sent(event, "id"), sent(event, "turn")
         if turn:
             with contextlib.suppress(NotFound):
-                await asyncio.to_thread(self._services.conversations.select, visitor, here, turn)
-        return await asyncio.to_thread(self._show, visitor, here, not turn)
+                await self._services.threads.database.run(self._services.conversations.select, visitor, here, turn)
+        return await self._services.threads.database.run(self._show, visitor, here, not turn)
 
     @guarded
     async def arrive(self, wanted: str, request: gr.Request) -> Updates:
         """The page was opened or loaded anew, at the address of a conversation or without one."""
         visitor, _ = self._who(request)
-        updates: Updates = await asyncio.to_thread(self._screen.history, visitor, wanted) | self._screen.banner()
+        updates: Updates = (
+            await self._services.threads.database.run(self._screen.history, visitor, wanted) | self._screen.banner()
+        )
         if wanted:
             try:
-                updates |= await asyncio.to_thread(self._show, visitor, wanted, False)
+                updates |= await self._services.threads.database.run(self._show, visitor, wanted, False)
             except NotFound:
                 gr.Info("That conversation does not exist any more.")
                 updates |= {self._parts.here: "", **self._screen.box(busy=False)}
@@ -125,7 +126,7 @@ class Answers:
     async def rest(self, here: str, request: gr.Request) -> Updates:
         """What is around a conversation whose answer has ended."""
         visitor, _ = self._who(request)
-        return await asyncio.to_thread(self._rest, visitor, here)
+        return await self._services.threads.database.run(self._rest, visitor, here)
 
     def _who(self, request: gr.Request) -> tuple[str, Keys]:
         return visitor_of(request), self._services.visitors.keys(session_of(request))
@@ -157,10 +158,10 @@ class Answers:
                 await chat.ask(visitor, here, text, files, models=models, keys=keys, fallbacks=fallbacks)
             except BaseException:
                 if not values[p.here]:
-                    await asyncio.to_thread(self._services.conversations.delete, visitor, here)
+                    await self._services.threads.database.run(self._services.conversations.delete, visitor, here)
                 raise
             await _uploads.drop(self._services.uploads, request, paths)
-        return await asyncio.to_thread(self._begun, visitor, here, True)
+        return await self._services.threads.database.run(self._begun, visitor, here, True)
 
     async def _first(self, keys: Keys) -> str:
         """The model that the picker is going to begin with, for who asks before its list has come."""
@@ -171,7 +172,7 @@ class Answers:
 
     async def _create(self, visitor: str, values: Values, model: str) -> str:
         options = self._parts.options
-        made = await asyncio.to_thread(
+        made = await self._services.threads.database.run(
             self._services.conversations.create,
             visitor,
             system=values[options.system] or "",
@@ -197,12 +198,12 @@ class Answers:
                     store.select(visitor, here, leaf)
             return conversation
 
-        return await asyncio.to_thread(work)
+        return await self._services.threads.database.run(work)
 
     async def _prompt(self, values: Values) -> PromptChoice | None:
         """The prompt that is picked, with what stands in its fields."""
         pick = self._parts.options.prompt
-        return await asyncio.to_thread(self._prompts.chosen, values[pick.ref], values[pick.values])
+        return await self._services.threads.database.run(self._prompts.chosen, values[pick.ref], values[pick.values])
 
     def _show(self, visitor: str, here: str, listing: bool) -> Updates:
         """A conversation as it is, with its options; what is still being written in it goes on being shown."""
@@ -242,13 +243,13 @@ class Answers:
         here = token.partition(" ")[0]
         screen, chat = self._screen, self._services.chat
         running = chat.running(visitor, here)
-        talk = await asyncio.to_thread(screen.talk, visitor, here)
+        talk = await self._services.threads.database.run(screen.talk, visitor, here)
         look = screen.look(visitor, len(talk.panes))
         before: dict[str, tuple[int, list[Any]]] = {}
         drawn: Drawn = []
         for number, (_, branch) in enumerate(talk.panes):
             end = branch[-1] if branch and branch[-1].id in running else None
-            done = await asyncio.to_thread(_chat_view.messages, branch[:-1] if end else branch, look)
+            done = await self._services.threads.database.run(_chat_view.messages, branch[:-1] if end else branch, look)
             if end:
                 before[end.id] = (number, done)
             drawn.append(done + (_chat_view.answer(Snapshot.of(end), look) if end else []))
@@ -264,7 +265,7 @@ class Answers:
                         number, done = before[turn]
                         drawn[number] = done + _chat_view.answer(snapshot, look)
                     yield drawn
-            yield await asyncio.to_thread(screen.panes, visitor, here, notices)
+            yield await self._services.threads.database.run(screen.panes, visitor, here, notices)
         except NotFound:  # deleted meanwhile, here or in another tab
             yield [[]]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 import json
 from collections.abc import Callable, Sequence
@@ -46,7 +45,7 @@ class Events:
         """Fill the pickers, and begin with the model of this conversation, or of the last one."""
         p, visitor = self._parts, visitor_of(request)
         entries = await self._entries(request)
-        recent = await asyncio.to_thread(self._services.conversations.list, visitor, 50)
+        recent = await self._services.threads.database.run(self._services.conversations.list, visitor, 50)
         here = [item for item in recent if item.id == wanted]
         used = [pane.model for item in here for pane in item.panes] + [item.model for item in here]
         entries = _chat_models.with_kept(entries, used, {model: self._screen.name(model) for model in used})
@@ -85,7 +84,9 @@ class Events:
         p = self._parts
         if not model or model.startswith(_chat_models.BLOCKED):
             gr.Info("Add a key in Settings, or start the server that it needs; then it can be chosen here.")
-            recent = await asyncio.to_thread(self._services.conversations.list, visitor_of(request), 50)
+            recent = await self._services.threads.database.run(
+                self._services.conversations.list, visitor_of(request), 50
+            )
             entries = await self._entries(request)
             return {p.model: _chat_models.default(entries, [item.model for item in recent]) or None}
         updates = p.options.fit([self._screen.info(model)], effort)
@@ -112,7 +113,7 @@ class Events:
     @guarded
     async def new(self, model: str | None, request: gr.Request) -> Updates:
         visitor = visitor_of(request)
-        listed = await asyncio.to_thread(self._screen.history, visitor, "")
+        listed = await self._services.threads.database.run(self._screen.history, visitor, "")
         return self._screen.blank(model or "") | listed | self._screen.box(busy=False, clear=True)
 
     @guarded
@@ -120,7 +121,7 @@ class Events:
         """Another version of a message, with what followed it."""
         visitor, turn = visitor_of(request), sent(event, "turn")
         self._refuse_while_busy(visitor, here)
-        await asyncio.to_thread(self._services.conversations.select, visitor, here, turn)
+        await self._services.threads.database.run(self._services.conversations.select, visitor, here, turn)
         return await self._redrawn(visitor, here)
 
     @guarded
@@ -128,24 +129,28 @@ class Events:
         """Go on with one pane of a comparison; the others stay as branches."""
         visitor, p = visitor_of(request), self._parts
         self._refuse_while_busy(visitor, here)
-        conversation = await asyncio.to_thread(self._services.conversations.get, visitor, here)
+        conversation = await self._services.threads.database.run(self._services.conversations.get, visitor, here)
         number = sent(event, "pane")
         if not number.isdigit() or int(number) >= len(conversation.panes):
             raise BadRequest("That comparison has ended already.", "Reload the page.")
         pane = conversation.panes[int(number)]
         change: dict[str, Any] = {"leaf": pane.leaf, "model": pane.model, "panes": ()}
-        await asyncio.to_thread(self._services.conversations.update, visitor, here, **change)
+        await self._services.threads.database.run(self._services.conversations.update, visitor, here, **change)
         drawn = await self._redrawn(visitor, here)
         return drawn | self._screen.choosing(False) | {p.model: gr.update(value=pane.model, visible=True)}
 
     @guarded
     async def rate(self, event: gr.EventData, request: gr.Request) -> None:
         value = {"1": 1, "-1": -1}.get(sent(event, "value"), 0)
-        await asyncio.to_thread(self._services.conversations.rate, visitor_of(request), sent(event, "turn"), value)
+        await self._services.threads.database.run(
+            self._services.conversations.rate, visitor_of(request), sent(event, "turn"), value
+        )
 
     @guarded
     async def edit(self, event: gr.EventData, request: gr.Request) -> Updates:
-        turn = await asyncio.to_thread(self._services.conversations.turn, visitor_of(request), sent(event, "turn"))
+        turn = await self._services.threads.database.run(
+            self._services.conversations.turn, visitor_of(request), sent(event, "turn")
+        )
         return self._screen.editing(turn)
 
     @guarded
@@ -155,7 +160,9 @@ class Events:
     @guarded
     async def text_of(self, event: gr.EventData, request: gr.Request) -> str:
         """A message exactly as it was written, for the clipboard."""
-        turn = await asyncio.to_thread(self._services.conversations.turn, visitor_of(request), sent(event, "turn"))
+        turn = await self._services.threads.database.run(
+            self._services.conversations.turn, visitor_of(request), sent(event, "turn")
+        )
         return turn.text
 
     @guarded
@@ -167,16 +174,18 @@ class Events:
     async def rename(self, event: gr.EventData, here: str, request: gr.Request) -> Updates:
         visitor, title = visitor_of(request), sent(event, "title").strip()
         if title:
-            await asyncio.to_thread(self._services.conversations.update, visitor, sent(event, "id"), title=title)
-        return await asyncio.to_thread(self._screen.history, visitor, here)
+            await self._services.threads.database.run(
+                self._services.conversations.update, visitor, sent(event, "id"), title=title
+            )
+        return await self._services.threads.database.run(self._screen.history, visitor, here)
 
     @guarded
     async def delete(self, event: gr.EventData, here: str, model: str | None, request: gr.Request) -> Updates:
         visitor, gone = visitor_of(request), sent(event, "id")
         await self._services.chat.delete(visitor, gone)
         if gone != here:
-            return await asyncio.to_thread(self._screen.history, visitor, here)
-        listed = await asyncio.to_thread(self._screen.history, visitor, "")
+            return await self._services.threads.database.run(self._screen.history, visitor, here)
+        listed = await self._services.threads.database.run(self._screen.history, visitor, "")
         return self._screen.blank(model or "") | listed | self._screen.box(busy=False)
 
     @guarded
@@ -185,8 +194,8 @@ class Events:
         visitor, id = visitor_of(request), sent(event, "id")
         ending, kind, write = FORMATS.get(sent(event, "format"), FORMATS["json"])
         store = self._services.conversations
-        conversation = await asyncio.to_thread(store.get, visitor, id)
-        content = await asyncio.to_thread(write, store, visitor, id)
+        conversation = await self._services.threads.database.run(store.get, visitor, id)
+        content = await self._services.threads.files.run_for(visitor, write, store, visitor, id)
         stem = "".join(c if c.isalnum() else "-" for c in conversation.title[:60]).strip("-") or "conversation"
         return json.dumps({"name": f"{stem}.{ending}", "type": kind, "text": content})
 
@@ -197,13 +206,15 @@ class Events:
         if not path:
             return {}
         ((_, content),) = await _uploads.take(self._services.uploads, request, [path])
-        taken = await asyncio.to_thread(transfer.import_json, self._services.conversations, visitor, content)
+        taken = await self._services.threads.files.run_for(
+            visitor, transfer.import_json, self._services.conversations, visitor, content
+        )
         gr.Info(f"{len(taken)} conversation{'s' * (len(taken) != 1)} imported.")
-        return await asyncio.to_thread(self._screen.history, visitor, here)
+        return await self._services.threads.database.run(self._screen.history, visitor, here)
 
     @guarded
     async def search(self, query: str, here: str, request: gr.Request) -> Updates:
-        return await asyncio.to_thread(self._screen.history, visitor_of(request), here, query)
+        return await self._services.threads.index.run(self._screen.history, visitor_of(request), here, query)
 
     @guarded
     async def keep(self, values: Values, request: gr.Request) -> None:
@@ -211,7 +222,7 @@ class Events:
         p, visitor = self._parts, visitor_of(request)
         if here := values[p.here]:
             system = values[p.options.system] or ""
-            await asyncio.to_thread(self._services.conversations.update, visitor, here, system=system)
+            await self._services.threads.database.run(self._services.conversations.update, visitor, here, system=system)
 
     async def _entries(self, request: gr.Request) -> list[_chat_models.Choice]:
         shelves = await self._services.catalog.list(self._services.visitors.keys(session_of(request)))
@@ -219,8 +230,8 @@ class Events:
         return _chat_models.choices(shelves, today, self._services.prices.of)
 
     async def _redrawn(self, visitor: str, here: str) -> Updates:
-        talk = await asyncio.to_thread(self._screen.talk, visitor, here)
-        return await asyncio.to_thread(self._screen.conversation, visitor, talk)
+        talk = await self._services.threads.database.run(self._screen.talk, visitor, here)
+        return await self._services.threads.database.run(self._screen.conversation, visitor, talk)
 
     def _refuse_while_busy(self, visitor: str, here: str) -> None:
         if self._services.chat.running(visitor, here):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -35,7 +34,7 @@ class PromptEvents:
     @guarded
     async def refresh(self, ref: str | None) -> Any:
         """The registry may have changed since the list was made."""
-        return gr.update(choices=await asyncio.to_thread(self._prompts.choices, ref or NONE))
+        return gr.update(choices=await self._services.threads.database.run(self._prompts.choices, ref or NONE))
 
     @guarded
     async def choose(self, values: Values, request: gr.Request) -> Updates:
@@ -43,36 +42,39 @@ class PromptEvents:
         p, pick = self._parts, self._parts.options.prompt
         ref = values[pick.ref]
         if not ref:
-            return self._without_picker(await asyncio.to_thread(self._prompts.shown, None))
+            return self._without_picker(await self._services.threads.database.run(self._prompts.shown, None))
         choice = PromptChoice(ref, {})
-        updates = self._without_picker(await asyncio.to_thread(self._prompts.shown, choice))
+        updates = self._without_picker(await self._services.threads.database.run(self._prompts.shown, choice))
         return updates if values[p.here] or values[p.comparing] else updates | await self._model(ref)
 
     @guarded
     async def use(self, event: gr.EventData, request: gr.Request) -> Updates:
         """A prompt that the Prompts tab hands over: a new chat with it, its values and its question."""
         p = self._parts
-        choice = await asyncio.to_thread(self._handed, sent(event, "ref"), sent(event, "values"))
-        updates = await asyncio.to_thread(self._prompts.shown, choice)
+        choice = await self._services.threads.database.run(self._handed, sent(event, "ref"), sent(event, "values"))
+        updates = await self._services.threads.database.run(self._prompts.shown, choice)
         model = await self._model(choice.ref)
         question = ""
         try:
-            question = await asyncio.to_thread(self._prompts.question, choice)
+            question = await self._question(choice, request)
         except ParleyError:  # something is missing: the fields are there to give it
             gr.Info("Fill in the prompt's fields in Options.")
-        listed = await asyncio.to_thread(self._screen.history, visitor_of(request), NONE)
+        listed = await self._services.threads.database.run(self._screen.history, visitor_of(request), NONE)
         blank = self._screen.blank(model[p.model]["value"] if p.model in model else "")
         box = {p.box: EMPTY_BOX | {"text": question}}
         return blank | listed | self._screen.box(busy=False) | updates | model | box
 
     @guarded
-    async def question(self, values: Values) -> Any:
+    async def question(self, values: Values, request: gr.Request) -> Any:
         """The prompt's closing question, with the fields' values, into the message box."""
         pick = self._parts.options.prompt
-        choice = await asyncio.to_thread(self._prompts.chosen, values[pick.ref], values[pick.values])
+        choice = await self._services.threads.database.run(self._prompts.chosen, values[pick.ref], values[pick.values])
         if choice is None:
             raise BadRequest("No prompt is chosen.", "Choose one first.")
-        return EMPTY_BOX | {"text": await asyncio.to_thread(self._prompts.question, choice)}
+        return EMPTY_BOX | {"text": await self._question(choice, request)}
+
+    async def _question(self, choice: PromptChoice, request: gr.Request) -> str:
+        return await self._services.threads.previews.run_for(visitor_of(request), self._prompts.question, choice)
 
     @guarded
     async def hand_system(self, values: Values) -> str:
@@ -107,7 +109,7 @@ class PromptEvents:
     async def _model(self, ref: str) -> Updates:
         """The model that a prompt is made for, when it can be chosen here."""
         p = self._parts
-        version = await asyncio.to_thread(self._prompts.version, ref)
+        version = await self._services.threads.database.run(self._prompts.version, ref)
         model = version.content.model
         if not model:
             return {}

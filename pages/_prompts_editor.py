@@ -6,7 +6,6 @@ text goes to the server only when something is asked of it: what a draft says (`
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 import json
 import secrets
@@ -24,7 +23,7 @@ from pages._markdown import DELIMITERS
 from pages._prompts_look import Looks
 from pages._prompts_run import Running
 from pages._prompts_save import Saving
-from pages._shared import PRIVATE, QUICK, guarded, session_of
+from pages._shared import PRIVATE, QUICK, guarded, session_of, visitor_of
 
 ANSWER: dict[str, Any] = {**PRIVATE, "concurrency_limit": None}
 # What happens inside of the fields is called; the page's script fires them at the bridge.
@@ -110,16 +109,19 @@ class Editor:
         entries = _chat_models.with_kept(entries, [chosen], {chosen: _chat_models.label(self._info(chosen))})
         chosen = chosen or _chat_models.default(entries, [self.services.settings["PARLEY_DEFAULT_MODEL"]])
         model = draft.model_copy(update={"run_model": chosen})
-        told = await asyncio.to_thread(self.looks.look, model)
+        told = await self._looked(model, request)
         return {
             self.model: gr.update(choices=entries, value=chosen or None),
             self.seen: json.dumps({**told, "run_model": chosen}, ensure_ascii=False),
         }
 
     @guarded
-    async def look(self, source: str) -> str:
+    async def look(self, source: str, request: gr.Request) -> str:
         """What there is to say of what is written now."""
-        return json.dumps(await asyncio.to_thread(self.looks.look, Draft.read(source)), ensure_ascii=False)
+        return json.dumps(await self._looked(Draft.read(source), request), ensure_ascii=False)
+
+    async def _looked(self, draft: Draft, request: gr.Request) -> dict[str, Any]:
+        return await self.services.threads.previews.run_for(visitor_of(request), self.looks.look, draft)
 
     def _info(self, model: str) -> Any:
         return self.services.catalog.info(model)

@@ -43,7 +43,7 @@ class Events:
             updates = await asyncio.to_thread(self._screen.opened, ref)
         else:
             updates = await asyncio.to_thread(self._screen.arrived)
-        return updates | await asyncio.to_thread(self._screen.listing, updates[self._parts.here] or ref)
+        return updates | await self._services.threads.index.run(self._screen.listing, updates[self._parts.here] or ref)
 
     @guarded
     async def open(self, event: gr.EventData) -> Updates:
@@ -66,7 +66,7 @@ class Events:
             return gr.skip()
         if self._screen.changed(here.partition("@")[0], seen):
             return await self._redrawn(here, query, chip)
-        return await asyncio.to_thread(self._screen.listing, here, query, chip)
+        return await self._services.threads.index.run(self._screen.listing, here, query, chip)
 
     @guarded
     async def after_save(self, saved: str, query: str, chip: str) -> Any:
@@ -76,17 +76,17 @@ class Events:
             return gr.skip()
         room = await asyncio.to_thread(self._screen.opened, ref)
         kept = {part: value for part, value in room.items() if part not in self._parts.editor.outputs}
-        return kept | await asyncio.to_thread(self._screen.listing, ref, query, chip)
+        return kept | await self._services.threads.index.run(self._screen.listing, ref, query, chip)
 
     @guarded
     async def search(self, query: str, here: str, chip: str) -> Updates:
-        return await asyncio.to_thread(self._screen.listing, here, query, chip)
+        return await self._services.threads.index.run(self._screen.listing, here, query, chip)
 
     @guarded
     async def narrow(self, event: gr.EventData, here: str, query: str) -> Updates:
         """Only prompts with this tag or label, or all again."""
         chip = sent(event, "chip")
-        listed = await asyncio.to_thread(self._screen.listing, here, query, chip)
+        listed = await self._services.threads.index.run(self._screen.listing, here, query, chip)
         return listed | {self._parts.chip: chip}
 
     @guarded
@@ -148,7 +148,7 @@ class Events:
         return {p.asked: ""} | await self._redrawn(here, query, chip)
 
     async def _redrawn(self, here: str, query: str, chip: str) -> Updates:
-        listed = await asyncio.to_thread(self._screen.listing, here, query, chip)
+        listed = await self._services.threads.index.run(self._screen.listing, here, query, chip)
         return listed | await asyncio.to_thread(self._screen.refreshed, here)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
@@ -44,7 +43,8 @@ class Running:
     async def run(self, source: str, request: gr.Request) -> AsyncIterator[list[Any]]:
         """Ask the chosen model with exactly what is on the screen. What is in the way is told in the answer's place."""
         try:
-            asked = await asyncio.to_thread(self._request, Draft.read(source), request)
+            draft, threads = Draft.read(source), self._services.threads.requests
+            asked = await threads.run_for(visitor_of(request), self._request, draft, request)
         except ParleyError as error:
             yield [Drawn(role="assistant", content=[html(_trouble(str(error)))], metadata={}, options=[])]
             return
@@ -55,7 +55,9 @@ class Running:
             async for snapshot in snapshots:
                 wrong = None
                 if schema is not None and snapshot.status == "complete":
-                    wrong = await asyncio.to_thread(misfit, self._services.child, snapshot.text, schema)
+                    wrong = await self._services.threads.requests.run_for(
+                        visitor_of(request), misfit, self._services.child, snapshot.text, schema
+                    )
                 yield drawn(snapshot, name, wrong, as_json=schema is not None)
 
     @guarded

@@ -35,20 +35,21 @@ class Transfer:
 
     def __init__(self, services: Services, parts: Parts, screen: Screen) -> None:
         self._services = services
+        self._threads = services.threads.files
         self._parts = parts
         self._screen = screen
         self._labels = {one.id: one.label for one in exchange.formats()}
 
     @guarded
-    async def one(self, event: gr.EventData) -> str:
+    async def one(self, event: gr.EventData, request: gr.Request) -> str:
         """The version in view as a file; formats that hold several versions get all of them."""
         ref, format = sent(event, "ref"), sent(event, "format")
-        return await asyncio.to_thread(self._one, ref, format)
+        return await self._threads.run_for(visitor_of(request), self._one, ref, format)
 
     @guarded
-    async def all(self, event: gr.EventData) -> str:
+    async def all(self, event: gr.EventData, request: gr.Request) -> str:
         """The whole registry, as one file or as an archive of many."""
-        return await asyncio.to_thread(self._all, sent(event, "format"))
+        return await self._threads.run_for(visitor_of(request), self._all, sent(event, "format"))
 
     @guarded
     async def read(self, paths: Sequence[str] | None, request: gr.Request) -> Updates:
@@ -59,7 +60,11 @@ class Transfer:
         if len(paths) > MOST_FILES:
             raise BadRequest(f"These are {len(paths)} files.", f"Import at most {MOST_FILES} at a time.")
         contents = await _uploads.take(self._services.uploads, request, paths)
-        files = await asyncio.to_thread(lambda: [self._read(name, content) for name, content in contents])
+
+        def work() -> list[Read]:
+            return [self._read(name, content) for name, content in contents]
+
+        files = await self._threads.run_for(visitor_of(request), work)
         plans = [file.plan for file in files if file.plan is not None]
         return {p.report: _prompts_report.before(files, self._screen.cannot()), p.drafts: plans}
 
@@ -85,8 +90,8 @@ class Transfer:
                     troubles[plan.source] = str(error)
             return done, troubles
 
-        done, troubles = await asyncio.to_thread(work)
-        listed = await asyncio.to_thread(self._screen.listing, here, query, chip)
+        done, troubles = await self._threads.run_for(visitor_of(request), work)
+        listed = await self._services.threads.index.run(self._screen.listing, here, query, chip)
         drawn = await asyncio.to_thread(self._screen.refreshed, here)
         return {p.report: _prompts_report.after(done, troubles), p.drafts: None, **listed, **drawn}
 

@@ -90,7 +90,7 @@ class Handlers:
     async def look(self, request: gr.Request) -> list[str]:
         """Everything that the tab shows."""
         keys = self._services.visitors.keys(session_of(request))
-        table, index = await asyncio.gather(self.table(request), asyncio.to_thread(self._index))
+        table, index = await asyncio.gather(self.table(request), self._services.threads.index.run(self._index))
         return [table, index, *(_settings_view.key_state(provider in keys) for provider in self._providers)]
 
     @guarded
@@ -104,8 +104,8 @@ class Handlers:
         vectors.rebuild()
         while True:
             await asyncio.sleep(POLL)
-            state = await asyncio.to_thread(vectors.state)
-            yield await asyncio.to_thread(self._index)
+            state = await self._services.threads.index.run(vectors.state)
+            yield await self._services.threads.index.run(self._index)
             if state.problem is not None or (state.ready and state.indexed >= state.total):
                 return
 

@@ -15,6 +15,7 @@ from core.errors import ParleyError
 from core.gateway import BreakerState, Gateway
 from core.store.database import Database
 from core.store.vectors import Vectors
+from core.threads import Threads
 
 FRESH = 3.0  # seconds that a finding is good for, however often it is asked
 PATIENCE = 5.0  # seconds that each part has to answer
@@ -31,6 +32,8 @@ class Needs(Protocol):
     def database(self) -> Database: ...
     @property
     def vectors(self) -> Vectors: ...
+    @property
+    def threads(self) -> Threads: ...
 
 
 class Alive:
@@ -80,7 +83,7 @@ class Readiness:
 
     async def _vectors(self) -> dict[str, Any]:
         try:
-            state = await asyncio.wait_for(asyncio.to_thread(self._services.vectors.state), PATIENCE)
+            state = await asyncio.wait_for(self._services.threads.index.run(self._services.vectors.state), PATIENCE)
         except ParleyError as error:
             return {"ready": False, "problem": error.what}
         except TimeoutError:

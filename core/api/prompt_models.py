@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from core.prompts.registry import Registry
 from core.prompts.render import MissingVariables, Rendered
 from core.prompts.templates import Templates
 from core.prompts.version import Version
+from core.threads import FairPool
 
 PREFIX = "prompt/"
 LIVE = "production"
@@ -50,14 +50,15 @@ class Resolved:
 class PromptModels:
     """Finds prompts by the names of models."""
 
-    def __init__(self, registry: Registry, templates: Templates) -> None:
+    def __init__(self, registry: Registry, templates: Templates, threads: FairPool) -> None:
         self._registry = registry
         self._templates = templates
+        self._threads = threads
 
-    async def resolve(self, model: str, body: Fields, question: str | None) -> Resolved:
+    async def resolve(self, visitor: str, model: str, body: Fields, question: str | None) -> Resolved:
         """Raises ModelNotFound, or BadRequest for what cannot be run as it stands."""
         values, wanted = body.mapping("variables"), body.text("prompt_model") or ""
-        return await asyncio.to_thread(self._resolve, model, wanted, values, question)
+        return await self._threads.run_for(visitor, self._resolve, model, wanted, values, question)
 
     def _resolve(self, model: str, wanted: str, values: Mapping[str, Any], question: str | None) -> Resolved:
         version = self._version(model)

@@ -35,6 +35,7 @@ from core.prompts.registry import Registry
 from core.prompts.templates import Templates
 from core.prompts.version import Version
 from core.settings import Settings
+from core.threads import Threads
 
 READING = ("GET", "HEAD")
 ACTIONS = ("versions", "render")
@@ -54,6 +55,8 @@ class Needs(Protocol):
     def registry(self) -> Registry: ...
     @property
     def templates(self) -> Templates: ...
+    @property
+    def threads(self) -> Threads: ...
 
 
 class Prompts(Endpoint):
@@ -63,6 +66,7 @@ class Prompts(Endpoint):
         super().__init__(services.settings)
         self._registry = services.registry
         self._templates = services.templates
+        self._threads = services.threads
         self._largest_body = largest_body(services.settings)
         self._kept = _Kept()
 
@@ -71,7 +75,8 @@ class Prompts(Endpoint):
         query = Query.of(scope)
         if action == "render":
             only(scope, "POST")
-            await self._render(name, query, await read_body(scope, receive, self._largest_body), send)
+            raw = await read_body(scope, receive, self._largest_body)
+            await self._render(visitor, name, query, raw, send)
             return
         only(scope, *READING)
         if not name and not action:
@@ -97,7 +102,7 @@ class Prompts(Endpoint):
             data = [summary_json(entry) for entry in found[offset : offset + limit]]  # reads the newest versions
             return {"data": data, "total": len(found)}
 
-        await send_json(send, await asyncio.to_thread(work), headers=_FRESH)
+        await send_json(send, await self._threads.index.run(work), headers=_FRESH)
 
     async def _read(self, ref: Ref, scope: Scope, send: Send) -> None:
         kept = self._kept.fresh(ref)
@@ -119,7 +124,7 @@ class Prompts(Endpoint):
         self._kept.keep(ref, _Kept.Answer(body, tag, *_files(self._registry.root, version, latest)), now)
         return body, tag
 
-    async def _render(self, name: str, query: Query, raw: bytes, send: Send) -> None:
+    async def _render(self, visitor: str, name: str, query: Query, raw: bytes, send: Send) -> None:
         ref = _ref(name, query)
 
         def work() -> dict[str, Any]:
@@ -129,7 +134,7 @@ class Prompts(Endpoint):
             version = self._registry.version(ref)
             return rendered_json(version, filled_in(self._templates, version, values, question))
 
-        await send_json(send, await asyncio.to_thread(work), headers=_FRESH)
+        await send_json(send, await self._threads.previews.run_for(visitor, work), headers=_FRESH)
 
     def _history(self, name: str) -> dict[str, Any]:
         entry = self._registry.entry(check_name(name))

@@ -22,6 +22,7 @@ from core.prompts.registry import Registry
 from core.prompts.templates import Templates
 from core.prompts.version import Version
 from core.settings import Settings
+from core.threads import Threads
 
 
 class Needs(Protocol):
@@ -39,6 +40,8 @@ class Needs(Protocol):
     def templates(self) -> Templates: ...
     @property
     def child(self) -> Child: ...
+    @property
+    def threads(self) -> Threads: ...
 
 
 class V1(Endpoint):
@@ -48,8 +51,10 @@ class V1(Endpoint):
         super().__init__(services.settings)
         self._gateway = services.gateway
         self._catalog = services.catalog
-        self._prompts = PromptModels(services.registry, services.templates)
-        self._reader = Reader(services.catalog, services.settings, self._prompts, services.child)
+        self._prompts = PromptModels(services.registry, services.templates, services.threads.requests)
+        self._reader = Reader(
+            services.catalog, services.settings, self._prompts, services.child, services.threads.requests
+        )
 
     async def respond(self, scope: Scope, receive: Receive, send: Send, visitor: str) -> None:
         path: str = scope["path_params"]["path"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, get_args
@@ -21,6 +20,7 @@ from core.messages import Attachment, ChatRequest, Effort, Message, Parameters
 from core.models import Abilities
 from core.prompts.run import request_for
 from core.settings import Settings
+from core.threads import FairPool
 
 EFFORTS: tuple[str, ...] = get_args(Effort)
 FORMATS = ("text", "json_object", "json_schema")
@@ -49,8 +49,11 @@ class Asked:
 class Reader:
     """Turns bodies into requests. Raises BadField, BadRequest and ModelNotFound."""
 
-    def __init__(self, catalog: Catalog, settings: Settings, prompts: PromptModels, child: Child) -> None:
+    def __init__(
+        self, catalog: Catalog, settings: Settings, prompts: PromptModels, child: Child, threads: FairPool
+    ) -> None:
         self._catalog = catalog
+        self._threads = threads
         self._prompts = prompts
         self._child = child
         self._listed = False
@@ -71,7 +74,7 @@ class Reader:
         prompt: Resolved | None = None
         if model.startswith(PREFIX):
             found = read_messages(body, needed=False)
-            prompt = await self._prompts.resolve(model, body, _question(found))
+            prompt = await self._prompts.resolve(visitor, model, body, _question(found))
             if not prompt.asks and all(message.role == "system" for message in found):
                 raise body.error("messages", "must hold a question, because the prompt asks none itself.")
             model = prompt.model
@@ -83,7 +86,7 @@ class Reader:
         if not self._listed and (files or prompt or body.given(*DEPENDENT)):
             self._listed = True  # once: a model that is known from the table only may be able to do more
             await self._catalog.list({})
-        messages = await self._messages(found, model) if files else cast(tuple[Message, ...], tuple(found))
+        messages = await self._messages(visitor, found, model) if files else cast(tuple[Message, ...], tuple(found))
         parameters, ignored = _parameters(body, self._catalog.info(model).abilities)
         request = ChatRequest(model, messages, parameters, feature="api", visitor=visitor)
         if prompt is not None:
@@ -100,7 +103,7 @@ class Reader:
         usage = options is not None and bool(options.flag("include_usage"))
         return Asked(request, usage, parameters.logprobs is not None, ignored)
 
-    async def _messages(self, found: list[Message | Draft], model: str) -> tuple[Message, ...]:
+    async def _messages(self, visitor: str, found: list[Message | Draft], model: str) -> tuple[Message, ...]:
         info = self._catalog.info(model)
 
         def look(name: str, data: bytes) -> Attachment | ExtractedText:
@@ -109,7 +112,7 @@ class Reader:
         def prepared() -> tuple[Message, ...]:
             return tuple(message.message(look) if isinstance(message, Draft) else message for message in found)
 
-        return await asyncio.to_thread(prepared)
+        return await self._threads.run_for(visitor, prepared)
 
     def _refuse_impossible(self, model: str, parameters: Parameters, prompt: Resolved | None) -> None:
         """What changes the form of the answer is refused; a fallback must be able to keep the form, too."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 import secrets
 from collections.abc import AsyncGenerator
@@ -14,6 +13,7 @@ from core.gateway import Gateway
 from core.ledger import Ledger
 from core.messages import ChatRequest
 from core.runs import Runs, Snapshot, watch
+from core.threads import Pool
 
 UNWATCHED = 5.0  # seconds after which an answer that nobody reads is stopped
 
@@ -21,9 +21,10 @@ UNWATCHED = 5.0  # seconds after which an answer that nobody reads is stopped
 class Trials:
     """For one event loop."""
 
-    def __init__(self, gateway: Gateway, ledger: Ledger) -> None:
+    def __init__(self, gateway: Gateway, ledger: Ledger, database: Pool) -> None:
         self._gateway = gateway
         self._ledger = ledger
+        self._database = database  # the threads that read it
         self._runs = Runs()
 
     async def run(
@@ -58,7 +59,7 @@ class Trials:
     async def _bill(self, call: int) -> Meter | None:
         """The meter of a call that was stopped or broke off. None if it could not be recorded."""
         with suppress(ParleyError):
-            row = await asyncio.to_thread(self._ledger.settled, call)
+            row = await self._database.run(self._ledger.settled, call)
             if row.usage is not None:
                 return Meter(
                     call,

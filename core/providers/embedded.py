@@ -19,6 +19,7 @@ from core.providers._chat_completions import ChatCompletions
 from core.providers._engine import Engine, context_of, is_demo, unreadable
 from core.providers._gguf import read_head
 from core.settings import Settings
+from core.threads import Pool
 
 _NAME = "embedded"
 _LABEL = "Embedded model"
@@ -48,13 +49,14 @@ class Embedded:
         self._lock = threading.Lock()
         self._loading: dict[Path, concurrent.futures.Future[_Running]] = {}
         self._closed = False
+        self._threads = Pool("embedded", 2)
 
     async def models(self, keys: Mapping[str, str]) -> list[ModelInfo]:
         """One for each file, the small one first. A file that is damaged is listed with a note that says so."""
-        return await asyncio.to_thread(self._models)
+        return await self._threads.run(self._models)
 
     async def status(self, keys: Mapping[str, str]) -> Status:
-        if await asyncio.to_thread(files, self._models_dir):
+        if await self._threads.run(files, self._models_dir):
             return Status("ready")
         return Status("missing", "The weights of the embedded model are not on this machine.", _FETCH)
 
@@ -87,7 +89,7 @@ class Embedded:
             await running.wire.close()
 
     async def _running(self, name: str) -> _Running:
-        found = await asyncio.to_thread(files, self._models_dir)
+        found = await self._threads.run(files, self._models_dir)
         if not found:
             raise ProviderUnavailable("The weights of the embedded model are not on this machine.", _FETCH)
         path = found.get(name)

@@ -15,6 +15,7 @@ from core.providers import Provider, Status
 from core.providers._parameters import check_attachments, left_out
 from core.providers._recording import Recorded, parse
 from core.settings import Settings
+from core.threads import Pool
 from core.tokens import estimate_tokens
 
 _WORD = re.compile(r"\s*\S+\s?|\s+")
@@ -43,14 +44,15 @@ class Replay:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._threads = Pool("replay", 2)
         self._tapes: dict[Path, _Tape] = {}
 
     async def models(self, keys: Mapping[str, str]) -> list[ModelInfo]:
         """One for each file. One that cannot be used is listed with a note that says why."""
-        return await asyncio.to_thread(lambda: [_info(path, self._tape(path)) for path in self._files()])
+        return await self._threads.run(lambda: [_info(path, self._tape(path)) for path in self._files()])
 
     async def status(self, keys: Mapping[str, str]) -> Status:
-        if await asyncio.to_thread(self._files):
+        if await self._threads.run(self._files):
             return Status("ready")
         return Status(
             "missing",
@@ -60,7 +62,7 @@ class Replay:
 
     async def stream(self, request: ChatRequest, model: ModelInfo) -> AsyncIterator[Event]:
         check_attachments(request, model)
-        tape = await asyncio.to_thread(self._named, request.model_name)
+        tape = await self._threads.run(self._named, request.model_name)
         entry = _find(tape.entries, request.messages)
         if entry is None:
             known = "; ".join(f'"{_short(each.question)}"' for each in _different(tape.entries)[:_SHOWN])
