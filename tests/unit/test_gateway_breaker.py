@@ -27,6 +27,7 @@ from tests.puppet import ANSWER, Bench, Puppet, ask, bench, said
 
 DOWN = ProviderUnavailable("Puppet is down.")
 QUICK = {"PARLEY_RETRIES": 0, "PARLEY_BREAKER_FAILURES": 3, "PARLEY_BREAKER_SECONDS": 0.2}
+LASTING = {**QUICK, "PARLEY_BREAKER_SECONDS": 60}
 
 
 async def fail(it: Bench, times: int, kind: type[ParleyError] = ParleyError, **more: object) -> None:
@@ -171,7 +172,7 @@ async def test_a_broken_model_stops_nobody_but_itself(settings, error: ParleyErr
 @pytest.mark.parametrize("error", OF_PROVIDER, ids=lambda error: type(error).__name__)
 async def test_what_stops_a_provider_stops_all_its_models(settings, error: ParleyError) -> None:
     puppet = Puppet(plan=[(error,)])
-    with bench(settings(**QUICK), puppet) as it:
+    with bench(settings(**LASTING), puppet) as it:
         for model in ("one", "two", "three"):
             with pytest.raises(type(error)):
                 await it.events(ask(f"puppet/{model}"))
@@ -182,7 +183,7 @@ async def test_what_stops_a_provider_stops_all_its_models(settings, error: Parle
 async def test_the_faults_of_a_visitors_key_stop_nobody_else(settings) -> None:
     for error in (DOWN, ModelUnavailable("x")):
         puppet = Puppet(plan=[(error,)] * 3 + [ANSWER])
-        with bench(settings(**QUICK), puppet) as it:
+        with bench(settings(**LASTING), puppet) as it:
             for _ in range(3):
                 with pytest.raises(ProviderUnavailable):
                     await it.events(ask(keys={"puppet": "own"}))
@@ -209,7 +210,7 @@ async def test_a_broken_model_does_not_keep_its_provider_closed(settings) -> Non
 async def test_circuits_are_not_kept_without_end(settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layer, "MOST", 5)
     puppet = Puppet(plan=[(ModelUnavailable("x"),)])
-    with bench(settings(**{**QUICK, "PARLEY_BREAKER_FAILURES": 1}), puppet) as it:
+    with bench(settings(**{**LASTING, "PARLEY_BREAKER_FAILURES": 1}), puppet) as it:
         for number in range(20):
             await fail(it, 1, ModelUnavailable, model=f"puppet/{number}")
         assert len(it.gateway.breakers()["puppet"].models) == 5
