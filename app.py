@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from core import cli
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from starlette.types import ASGIApp
 
     from core.services import Services
     from core.settings import Settings
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 THREADS = 48
 
 
-def create(services: Services) -> FastAPI:
+def create(services: Services) -> ASGIApp:
     """The whole web application: the API's routes, then the interface at "/"."""
     # Where Gradio keeps files: it takes none from elsewhere, and leaves those that lie there already where they are.
     services.uploads.start()
@@ -35,7 +35,6 @@ def create(services: Services) -> FastAPI:
 
     import pages
     from core import api
-    from core.api.guard import Guard
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -55,9 +54,8 @@ def create(services: Services) -> FastAPI:
         sys.modules["matplotlib"] = None  # type: ignore[assignment]
     options = pages.mount_options(services.settings)
     gradio.mount_gradio_app(app, pages.build(services), path="/", root_path=root_path, **options)
-    app.add_middleware(services.visitors.middleware)
-    app.add_middleware(Guard, settings=services.settings)
-    return app
+    reachable = [api.Reachable(*one) for one in pages.reachable(services.settings)]
+    return api.perimeter(services.visitors.middleware(app), services.settings, reachable)
 
 
 def serve(settings: Settings) -> int:
@@ -90,6 +88,8 @@ def serve(settings: Settings) -> int:
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=2,
+        proxy_headers=False,  # the perimeter reads them, and believes trusted proxies only
+        server_header=False,
         root_path=settings["PARLEY_ROOT_PATH"],
     )
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104

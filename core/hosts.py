@@ -1,8 +1,9 @@
-"""What host names and addresses say: whether they are this machine's own, and whose. It imports nothing of core."""
+"""Hosts, networks and origins: which are this machine's own, how they are written. It imports nothing of core."""
 
 from __future__ import annotations
 
 import ipaddress
+import re
 from urllib.parse import urlsplit
 
 
@@ -37,3 +38,26 @@ def host_of(address: str) -> str:
         return urlsplit(address if "//" in address else f"//{address}").hostname or ""
     except ValueError:
         return ""
+
+
+def networks(text: str) -> tuple[str, ...]:
+    """Addresses and networks with spaces or commas between, as networks. ValueError says which is neither."""
+    found = []
+    for item in re.split(r"[,\s]+", text.strip()):
+        if item:
+            try:
+                found.append(str(ipaddress.ip_network(item)))
+            except ValueError:
+                raise ValueError(f"has {item!r}, which is not an address or a network like 10.0.0.0/8") from None
+    return tuple(found)
+
+
+def origins(text: str) -> tuple[str, ...]:
+    """Origins of web pages with spaces or commas between. ValueError says which is none."""
+    found = []
+    for item in re.split(r"[,\s]+", text.strip().lower()):
+        if item and not re.fullmatch(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?", item):
+            raise ValueError(f"has {item!r}, which is not an origin like https://app.example")
+        if item:
+            found.append(item)
+    return tuple(found)

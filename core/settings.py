@@ -16,7 +16,7 @@ from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
 from core.errors import SettingsError
-from core.hosts import is_loopback
+from core.hosts import is_loopback, networks, origins
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +188,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("PARLEY_PROMPTS_DIR", "prompts", "Folder of the prompt registry. A new one begins with the prompts that ship with Parley."),
     Setting("PARLEY_PROMPTS_WRITE", "auto", "Whether prompts can be saved and labels moved in the browser: on, off, or auto (on unless visitors are told apart).", _choice("on", "off", "auto")),
     Setting("PARLEY_PROTECTED_LABELS", "production", "Labels that move only with a reason, with spaces between.", _labels),
-    Setting("PARLEY_API_KEYS", "", "Keys that open /v1, with spaces between. Empty: /v1 is open on 127.0.0.1 and off elsewhere.", _list, secret=True),
+    Setting("PARLEY_API_KEYS", "", "Keys that open /v1, with spaces between. Empty: /v1 is open to programs on this machine, and off on a shared server and behind a proxy.", _list, secret=True),
     Setting("PARLEY_SHARED", "auto", "Whether each visitor has their own conversations: on, off, or auto (on unless the address is 127.0.0.1).", _choice("on", "off", "auto")),
+    Setting("PARLEY_TRUSTED_PROXIES", "", "Addresses and networks (10.0.0.0/8) of proxies whose X-Forwarded-For, -Proto and -Host are believed. Empty: none, or on a Hugging Face Space its own.", networks),
+    Setting("PARLEY_ALLOWED_ORIGINS", "", "Sites whose pages may call /v1 and /api/v1 with a key, for example https://app.example.", origins),
+    Setting("PARLEY_FRAME_ANCESTORS", "", "Sites that may show the workbench in a frame. Empty: none, or on a Hugging Face Space huggingface.co.", origins),
+    Setting("SPACE_ID", "", "Set by Hugging Face on a Space."),
     Setting("PARLEY_SECRET", "", "Signs the visitors' cookies. Empty: a random one, kept in the data folder.", secret=True),
     Setting("PARLEY_UNWATCHED_SECONDS", "60", "An answer that nobody watches any more (closed tab) is stopped after so many seconds.", _seconds(1, 86400)),
     Setting("PARLEY_MAX_UPLOAD_MB", "20", "Largest file that can be attached.", _integer(1, 1000)),

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from itsdangerous import BadSignature, TimestampSigner
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.errors import BadRequest
@@ -170,7 +169,7 @@ class _Middleware:
             return
         headers = [item for item in scope["headers"] if item[0].lower() not in OWN_HEADERS]
         scope = {**scope, "headers": headers}
-        if for_programs(scope["path"].removeprefix(scope.get("root_path", ""))):
+        if for_programs(path_of(scope)):
             await self._app(scope, receive, send)
             return
 
@@ -192,7 +191,7 @@ class _Middleware:
             return
 
         ids = {"visitor": visitor, "session": session}
-        https = _is_https(scope)
+        https = scope.get("scheme") in ("https", "wss")
 
         async def with_cookies(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -218,6 +217,13 @@ def clean_key(key: str) -> str:
     return cleaned
 
 
+def path_of(scope: Scope) -> str:
+    """The path that routes are looked up by: decoded, and without the path under which a proxy serves all of this."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    return path.removeprefix(root) if path == root or path.startswith(f"{root}/") else path
+
+
 def for_programs(path: str) -> bool:
     """Whether programs ask here: they keep no cookies, and show a key instead where one is wanted."""
     return path.startswith(("/v1/", "/api/v1/")) or path in ("/v1", "/api/v1", "/healthz", "/readyz")
@@ -232,11 +238,6 @@ def _cookies(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
                 key, _, content = part.strip().partition("=")
                 cookies.setdefault(key, content)
     return cookies
-
-
-def _is_https(scope: Scope) -> bool:
-    forwarded = Headers(scope=scope).get("x-forwarded-proto", "").split(",")[0].strip().lower()
-    return scope.get("scheme") in ("https", "wss") or forwarded == "https"
 
 
 def _kept_secret(path: Path) -> str:

@@ -12,11 +12,12 @@ from typing import Any
 import gradio as gr
 
 from core.services import Services
+from pages._reachable import reachable
 from pages._shared import QUICK
 from pages._theme import mount_options
 from pages._uploads import Workbench, routes
 
-__all__ = ["Page", "build", "discover", "mount_options", "routes"]
+__all__ = ["Page", "build", "discover", "mount_options", "reachable", "routes"]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import hmac
 
 from starlette.types import Scope
 
+from core.api.proxies import proxied
 from core.errors import AuthenticationFailed, PermissionDenied
 from core.hosts import host_of, is_loopback
 from core.settings import Settings
@@ -19,9 +20,13 @@ def api_state(settings: Settings) -> tuple[bool, str]:
     """Whether /v1 answers, and the sentence about it for the start's output and for refused requests."""
     if settings["PARLEY_API_KEYS"]:
         return True, "The API at /v1 is on for holders of one of PARLEY_API_KEYS."
-    if settings.loopback:
-        return True, "The API at /v1 is on for programs on this machine; set PARLEY_API_KEYS to ask for a key."
-    return False, "The API at /v1 is off: set PARLEY_API_KEYS to open it on an address that other machines reach."
+    if not settings.loopback:
+        return False, "The API at /v1 is off: set PARLEY_API_KEYS to open it on an address that other machines reach."
+    if settings.shared:
+        return False, "The API at /v1 is off: set PARLEY_API_KEYS to open it on a shared server."
+    if settings["PARLEY_ROOT_PATH"]:
+        return False, "The API at /v1 is off: set PARLEY_API_KEYS to open it behind a proxy."
+    return True, "The API at /v1 is on for programs on this machine; set PARLEY_API_KEYS to ask for a key."
 
 
 class Access:
@@ -40,6 +45,8 @@ class Access:
             return f"api-{self._digests[number].hex()[:8]}" if self._shared else LOCAL
         if not self._enabled:
             raise PermissionDenied(self._sentence, "")
+        if proxied(scope):
+            raise PermissionDenied("Without a key, the API does not answer through a proxy.", SET_KEYS)
         _refuse_foreign(headers, scope.get("scheme", "http"))
         return LOCAL
 
@@ -65,13 +72,11 @@ def _refuse_foreign(headers: dict[bytes, bytes], scheme: str) -> None:
     """Without a key any web page could make the owner's browser ask, and spend the money on the owner's provider keys.
 
     A page of another site shows itself by Origin or Sec-Fetch-Site; one that has its name resolve to 127.0.0.1 (DNS
-    rebinding) by Host; a proxy that carries requests of other machines by the headers that it adds.
+    rebinding) by Host.
     """
     host = headers.get(b"host", b"").decode("latin-1").lower()
     if not is_loopback(host_of(host)):
         raise PermissionDenied("Without a key, the API answers at 127.0.0.1 and localhost only.", SET_KEYS)
-    if any(name in headers for name in (b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip", b"forwarded")):
-        raise PermissionDenied("Without a key, the API does not answer through a proxy.", SET_KEYS)
     origin = headers.get(b"origin")
     foreign = origin is not None and origin.decode("latin-1").lower() != f"{scheme}://{host}"
     if foreign or headers.get(b"sec-fetch-site", b"none").lower() not in (b"none", b"same-origin"):

@@ -13,7 +13,8 @@ from openai import AsyncOpenAI
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
-from core.api import routes
+from app import create
+from core.api import perimeter, routes
 from core.errors import ParleyError
 from core.messages import Begun, ChatRequest, Done, Event, TextDelta, Usage
 from core.models import Abilities, ModelInfo
@@ -107,18 +108,22 @@ class Api:
 
 
 @contextlib.asynccontextmanager
-async def serving(settings: Settings, providers: dict[str, Provider]) -> AsyncIterator[Api]:
-    """Open services and serve their routes on a free port."""
+async def serving(
+    settings: Settings, providers: dict[str, Provider], *, interface: bool = False
+) -> AsyncIterator[Api]:
+    """Open services and serve their routes on a free port; with `interface` the whole workbench."""
     services = Services.open(settings, providers)
     found = routes(services)
-    app = Starlette(routes=found)
+    app = create(services) if interface else perimeter(services.visitors.middleware(Starlette(routes=found)), settings)
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
         uvicorn.Config(
-            services.visitors.middleware(app),
+            app,
             log_level="error",
             access_log=False,
-            lifespan="off",
+            lifespan="on" if interface else "off",
+            root_path=settings["PARLEY_ROOT_PATH"],
+            proxy_headers=False,
             timeout_graceful_shutdown=1,
         )
     )

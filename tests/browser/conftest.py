@@ -57,7 +57,9 @@ def services(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRe
 @pytest.fixture(scope="session")
 def address(services: Services) -> Iterator[str]:
     """The address of the running workbench."""
-    server = uvicorn.Server(uvicorn.Config(create(services), port=0, log_level="warning", timeout_graceful_shutdown=1))
+    server = uvicorn.Server(
+        uvicorn.Config(create(services), port=0, log_level="warning", timeout_graceful_shutdown=1, proxy_headers=False)
+    )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
