@@ -19,7 +19,7 @@ def reachable(settings: Settings) -> tuple[tuple[str, str, int], ...]:
     return (
         ("GET", r"/?|/config|/theme\.css|/favicon\.ico|/robots\.txt|/manifest\.json", small),
         ("GET", r"/(assets|static|svelte)/.+", small),
-        ("GET", rf"{_API}/(info|app_id|startup-events|queue/data|upload_progress|heartbeat/\w+)", small),
+        ("GET", rf"{_API}/(info|app_id|queue/data|upload_progress|heartbeat/\w+)", small),
         ("GET", rf"{_API}/file=(?!\w+://).+", small),  # with the address of another host, Gradio would fetch from it
         ("POST", rf"{_API}/(queue/join|run/\w+)", EVENT),
         ("POST", rf"{_API}/(cancel|reset)", small),

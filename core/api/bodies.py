@@ -5,6 +5,8 @@ Bodies are counted as they arrive: Content-Length may lie or be missing, and wha
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from core.api.wire import TooLarge, send_error
 from core.visitors import for_programs, path_of
 
 SMALL = 64 * 1024
+LINGER = 2.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +31,14 @@ class Reachable:
 
 
 class Bodies:
-    """Pure ASGI. WebSockets are not answered at all: nothing here speaks them."""
+    """Pure ASGI, for HTTP."""
 
     def __init__(self, app: ASGIApp, reachable: Iterable[Reachable]) -> None:
         self._app = app
         self._reachable = [(one.method, re.compile(one.path), one.largest) for one in reachable]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         largest = self._largest(scope)
@@ -49,10 +52,10 @@ class Bodies:
         await _Counted(scope, receive, send, largest).run(self._app)
 
     def _largest(self, scope: Scope) -> int | None:
-        method = {"HEAD": "GET"}.get(scope.get("method", ""), scope.get("method"))
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
         path = path_of(scope)
         for known, pattern, largest in self._reachable:
-            if method is not None and known in (method, "*") and pattern.fullmatch(path):
+            if known in (method, "*") and pattern.fullmatch(path):
                 return largest
         return None
 
@@ -91,12 +94,21 @@ class _Counted:
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, largest: int) -> None:
-    """413, after which the connection is closed: what else comes is not read."""
+    """413, and then the end of the connection.
+
+    What still comes is thrown away for a while first: clients that are cut off while they send see no answer.
+    """
 
     async def closing(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
-        await send(message)
+            await send({**message, "headers": [*message["headers"], (b"connection", b"close")]})
+            return
+        await send({**message, "more_body": True})
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER):
+                while (await receive()).get("more_body", False):
+                    continue
+        await send({"type": "http.response.body"})
 
     error = TooLarge(f"The request is larger than {largest / 1e6:.1f} MB.", "Send less, or raise PARLEY_MAX_UPLOAD_MB.")
     if for_programs(path_of(scope)):

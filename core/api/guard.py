@@ -31,7 +31,10 @@ FOREIGN = (
 
 
 class Guard:
-    """Pure ASGI. Answers 403 with a sentence (400 to what is ambiguous), or passes the request on untouched."""
+    """Pure ASGI. Answers 403 with a sentence (400 to what is ambiguous), or passes the request on untouched.
+
+    WebSockets are always refused.
+    """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
@@ -39,7 +42,10 @@ class Guard:
         self._origins = frozenset(settings["PARLEY_ALLOWED_ORIGINS"])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
+        if scope["type"] == "websocket":  # nothing here speaks it; the server answers 403
+            await send({"type": "websocket.close"})
+            return
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         counted = Counter(name for name, _ in scope["headers"])
@@ -65,7 +71,7 @@ class Guard:
 
 
 def _reads(scope: Scope) -> bool:
-    return scope.get("method") in READING  # a WebSocket has none, and does both
+    return scope["method"] in READING
 
 
 def _elsewhere(headers: dict[bytes, str]) -> bool:
@@ -84,8 +90,7 @@ def _foreign(scope: Scope, headers: dict[bytes, str]) -> bool:
     origin = headers.get(b"origin")
     if origin is None or headers.get(b"sec-fetch-site") == "same-origin":
         return False
-    scheme = "https" if scope.get("scheme") in ("https", "wss") else "http"
-    return _bare(origin) != _bare(f"{scheme}://{headers.get(b'host', '')}")
+    return _bare(origin) != _bare(f"{scope.get('scheme', 'http')}://{headers.get(b'host', '')}")
 
 
 def _bare(origin: str) -> str:

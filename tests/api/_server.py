@@ -13,7 +13,6 @@ from openai import AsyncOpenAI
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
-from app import create
 from core.api import perimeter, routes
 from core.errors import ParleyError
 from core.messages import Begun, ChatRequest, Done, Event, TextDelta, Usage
@@ -108,20 +107,18 @@ class Api:
 
 
 @contextlib.asynccontextmanager
-async def serving(
-    settings: Settings, providers: dict[str, Provider], *, interface: bool = False
-) -> AsyncIterator[Api]:
-    """Open services and serve their routes on a free port; with `interface` the whole workbench."""
+async def serving(settings: Settings, providers: dict[str, Provider]) -> AsyncIterator[Api]:
+    """Open services and serve their routes on a free port."""
     services = Services.open(settings, providers)
     found = routes(services)
-    app = create(services) if interface else perimeter(services.visitors.middleware(Starlette(routes=found)), settings)
+    app = perimeter(services.visitors.middleware(Starlette(routes=found)), settings)
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
         uvicorn.Config(
             app,
             log_level="error",
             access_log=False,
-            lifespan="on" if interface else "off",
+            lifespan="off",
             root_path=settings["PARLEY_ROOT_PATH"],
             proxy_headers=False,
             timeout_graceful_shutdown=1,

@@ -52,6 +52,22 @@ async def test_other_machines_need_keys(settings: MakeSettings, puppet: Puppet) 
     assert not puppet.requests
 
 
+@pytest.mark.parametrize("where", [{"PARLEY_SHARED": "on"}, {"PARLEY_ROOT_PATH": "/parley"}])
+async def test_visitors_and_proxies_need_keys(settings: MakeSettings, puppet: Puppet, where: dict[str, str]) -> None:
+    made = settings(**where)
+    enabled, sentence = api_state(made)
+    assert not enabled and "PARLEY_API_KEYS" in sentence
+    async with serving(made, {"puppet": puppet}) as api:
+        for path in ("/v1/models", "/api/v1/prompts"):
+            assert (await api.call("GET", path))[0] == 403
+
+
+async def test_who_speaks_http_1_0_may_be_a_proxy(api: Api) -> None:
+    reader, writer = await api.raw(f"GET /v1/models HTTP/1.0\r\nhost: 127.0.0.1:{api.port}\r\n\r\n".encode())
+    assert b" 403 " in await reader.readline()
+    writer.close()
+
+
 def test_what_the_start_says_of_the_api(settings: MakeSettings) -> None:
     assert api_state(settings())[0]
     enabled, sentence = api_state(settings(PARLEY_HOST="0.0.0.0", PARLEY_API_KEYS="very-secret"))
@@ -75,6 +91,8 @@ def test_what_the_start_says_of_the_api(settings: MakeSettings) -> None:
         {"sec_fetch_site": "same-site"},
         {"x_forwarded_for": "203.0.113.5"},
         {"forwarded": "for=203.0.113.5"},
+        {"via": "1.1 somewhere"},
+        {"x_real_ip": "203.0.113.5"},
     ],
 )
 async def test_web_pages_of_others_are_refused(api: Api, puppet: Puppet, headers: dict[str, str]) -> None:

@@ -1,0 +1,69 @@
+"""How much may come in: the whole workbench over loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections.abc import Iterator
+
+import pytest
+
+from tests.api._server import Api
+from tests.api._whole import whole
+
+MB = 1024 * 1024
+_FILE = b'--b\r\ncontent-disposition: form-data; name="files"; filename="%b"\r\n\r\n'
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    with whole(tmp_path_factory.mktemp("whole"), PARLEY_SHARED="on", PARLEY_API_KEYS="a-key") as running:
+        yield running
+
+
+async def pour(api: Api, path: str, size: int, length: int | None) -> tuple[bytes, int]:
+    """Send `size` bytes, in chunks if there is no `length`: the status line, and how much was taken."""
+    sized = "transfer-encoding: chunked" if length is None else f"content-length: {length}"
+    kind = "multipart/form-data; boundary=b" if path.endswith("/upload") else "application/json"
+    lines = (f"POST {path} HTTP/1.1", "host: a", sized, "authorization: Bearer a-key", f"content-type: {kind}")
+    reader, writer = await api.raw("\r\n".join([*lines, "", ""]).encode())
+    piece = _FILE % b"f" + b" " * (MB // 4) + b"\r\n" if path.endswith("/upload") else b" " * (MB // 4)
+    frame = b"%x\r\n%b\r\n" % (len(piece), piece) if length is None else piece
+    status = asyncio.create_task(reader.readline())
+    sent = 0
+    while sent < size and not status.done():
+        writer.write(frame)
+        await writer.drain()
+        await asyncio.sleep(0)  # let the answer in
+        sent += len(piece)
+    line = await asyncio.wait_for(status, 10)
+    writer.close()
+    return line, sent
+
+
+@pytest.mark.parametrize("length", [None, 500 * MB], ids=["chunked", "announced"])
+@pytest.mark.parametrize(
+    ("path", "limit"),
+    [
+        ("/gradio_api/queue/join", 8),
+        ("/gradio_api/run/predict", 8),
+        ("/gradio_api/upload", 81),
+        ("/gradio_api/cancel", 1),
+        ("/v1/chat/completions", 34),
+        ("/api/v1/prompts/a/render", 34),
+    ],
+)
+async def test_more_than_an_address_takes(api: Api, path: str, limit: int, length: int | None) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    status, sent = await pour(api, path, 500 * MB, length)
+    assert b" 413 " in status
+    assert sent < (limit + 24) * MB  # and what the kernel holds
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < 4 * limit + 100
+
+
+async def test_what_fits_comes_in(api: Api) -> None:
+    got, _, _ = await api.call("POST", "/gradio_api/queue/join", b" " * (7 * MB))
+    assert got == 422
+    files = b"".join(_FILE % name + b"x" * (15 * MB) + b"\r\n" for name in (b"one", b"two")) + b"--b--\r\n"
+    got, _, answer = await api.call("POST", "/gradio_api/upload", files, content_type="multipart/form-data; boundary=b")
+    assert got == 200, answer
