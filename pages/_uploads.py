@@ -112,17 +112,9 @@ def routes(uploads: Uploads) -> list[BaseRoute]:
         ending = name.rpartition(".")[2].lower()
         return Response(content, media_type=PICTURES.get(ending, "application/octet-stream"), headers=headers)
 
-    async def closed(_: Request) -> Response:
-        return PlainTextResponse("There is nothing here.", 404)
-
     return [
         Route("/gradio_api/upload", receive, methods=["POST"]),
         Route("/gradio_api/file={path:path}", serve),
-        Route("/gradio_api/file/{path:path}", serve),
-        # These write bodies of any size into the system's folder for temporary files, and nothing here uses them.
-        Route("/gradio_api/process_recording", closed, methods=["POST"]),
-        Route("/gradio_api/component_server", closed, methods=["POST"]),
-        Route("/gradio_api/component_server/", closed, methods=["POST"]),
     ]
 
 
