@@ -61,7 +61,7 @@ def create(services: Services) -> ASGIApp:
 def serve(settings: Settings) -> int:
     """Run until stopped. Returns the exit code."""
     # Read by Gradio when it is imported: nothing is reported to anybody, nothing is fetched.
-    from core.uploads import folder_of
+    from core.files.uploads import folder_of
 
     temporary = str(folder_of(settings))
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1", GRADIO_TEMP_DIR=temporary)

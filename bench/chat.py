@@ -26,10 +26,10 @@ import orjson
 from bench._report import report
 from bench._server import serving
 from core.messages import Begun, ChatRequest, Done, Event, TextDelta, Usage
-from core.models import ModelInfo
+from core.models.info import ModelInfo
 from core.providers import Status
 
-PACING = 50.0  # ms, pages._chat_answers.PACE
+PACING = 50.0  # ms, pages.chat.answers.PACE
 STAMP = re.compile(rb"t(\d+\.\d{6})")
 
 

@@ -22,12 +22,12 @@ from openai import AsyncOpenAI
 
 from bench._mock import mock
 from bench._report import report
-from core.catalog import Catalog
 from core.gateway import Gateway
-from core.ledger import Ledger
+from core.ledger.store import Ledger
 from core.messages import Begun, ChatRequest, Done, Event, Message, TextDelta, Usage
-from core.models import ModelInfo
-from core.prices import Prices
+from core.models.catalog import Catalog
+from core.models.info import ModelInfo
+from core.models.prices import Prices
 from core.providers import Provider, Status, discover
 from core.settings import Settings
 from core.store.database import Database

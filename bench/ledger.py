@@ -21,10 +21,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench._report import report
-from core.ledger import Attempt, Ledger, Outcome
-from core.ledger_rows import BEGINNING, END, begin_row, end_row
+from core.ledger.rows import BEGINNING, END, begin_row, end_row
+from core.ledger.store import Attempt, Ledger, Outcome
 from core.messages import Usage
-from core.prices import Prices
+from core.models.prices import Prices
 from core.settings import Settings
 from core.store.database import FILE, Database
 

@@ -26,7 +26,7 @@ import orjson
 from bench._report import report
 from bench._server import serving
 from core.prompts.content import parse_content
-from core.prompts.registry import Registry
+from core.prompts.registry.registry import Registry
 from core.prompts.version import Version, to_text
 from core.settings import Settings
 

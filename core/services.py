@@ -8,18 +8,20 @@ from dataclasses import dataclass
 
 import structlog
 
-from core.asking import Asking
-from core.catalog import Catalog
-from core.chat import Chat
+from core.chat.chat import Chat
+from core.chat.prompt_context import PromptContext
+from core.chat.prompt_runs import PromptRuns
+from core.chat.request import RequestBuilder
 from core.conversations import Conversations
 from core.files.child import Child
+from core.files.uploads import Uploads
 from core.gateway import Gateway
-from core.ledger import Ledger
-from core.prices import Prices
-from core.prompts import Registry, fewshot
-from core.prompts.opening import Openings
-from core.prompts.templates import Templates
-from core.prompts.trials import Trials
+from core.ledger.store import Ledger
+from core.models.catalog import Catalog
+from core.models.prices import Prices
+from core.prompts import Registry
+from core.prompts.templates import fewshot
+from core.prompts.templates.templates import Templates
 from core.prompts.usage import PromptUsage
 from core.providers import Provider, discover
 from core.settings import Settings
@@ -27,7 +29,6 @@ from core.store.database import Database
 from core.store.embeddings import Embedder, embedder
 from core.store.vectors import Vectors
 from core.threads import Threads
-from core.uploads import Uploads
 from core.visitors import Visitors
 
 log = structlog.get_logger()
@@ -50,9 +51,9 @@ class Services:
     conversations: Conversations
     registry: Registry
     templates: Templates
-    openings: Openings
+    openings: PromptContext
     prompt_usage: PromptUsage
-    trials: Trials
+    trials: PromptRuns
     chat: Chat
     visitors: Visitors
     uploads: Uploads
@@ -85,8 +86,8 @@ class Services:
         vectors.attach(fewshot.COLLECTION, examples)
         registry.watch(lambda names: examples.changed(registry.newest(names)))
         templates = Templates(registry.version, examples.nearest)
-        openings = Openings(registry.version, templates)
-        asking = Asking(conversations, catalog, openings, settings, child)
+        openings = PromptContext(registry.version, templates)
+        asking = RequestBuilder(conversations, catalog, openings, settings, child)
         chat = Chat(gateway, ledger, conversations, asking, settings, threads)
         return cls(
             settings,
@@ -104,7 +105,7 @@ class Services:
             templates,
             openings,
             PromptUsage(database),
-            Trials(gateway, ledger, threads.database),
+            PromptRuns(gateway, ledger, threads.database),
             chat,
             visitors,
             Uploads(settings),

@@ -12,10 +12,10 @@ from typing import Any
 import gradio as gr
 
 from core.services import Services
-from pages._reachable import reachable
-from pages._shared import QUICK
-from pages._theme import mount_options
-from pages._uploads import Workbench, routes
+from pages.kit.handlers import QUICK
+from pages.kit.reachable import reachable
+from pages.kit.theme import mount_options
+from pages.kit.uploads import Workbench, routes
 
 __all__ = ["Page", "build", "discover", "mount_options", "reachable", "routes"]
 

@@ -8,13 +8,13 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.catalog import Catalog
 from core.errors import ParleyError
 from core.gateway import Gateway
-from core.ledger import Ledger
+from core.ledger.store import Ledger
 from core.messages import Begun, ChatRequest, Done, Event, Message, Notice, Parameters, TextDelta, Usage
-from core.models import ModelInfo
-from core.prices import Prices
+from core.models.catalog import Catalog
+from core.models.info import ModelInfo
+from core.models.prices import Prices
 from core.providers import Status
 from core.settings import Settings
 from core.store.database import Database

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Mapping
 
 from core.errors import Interrupted, ProviderUnavailable
 from core.messages import Begun, ChatRequest, Done, Event, TextDelta, ThinkingDelta, Usage
-from core.models import Abilities, ModelInfo
+from core.models.info import Abilities, ModelInfo
 from core.providers import Status
 
 NAMES = ("words", "slow", "echo", "silent", "breaks", "fails", "long")

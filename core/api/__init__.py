@@ -11,7 +11,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from core.api import health, prompts, router
+from core.api import health, prompts
+from core.api import v1 as router
 from core.api.access import api_state
 from core.api.bodies import Bodies, Reachable
 from core.api.guard import Guard
@@ -23,13 +24,13 @@ from core.settings import Settings
 __all__ = ["Reachable", "api_state", "perimeter", "routes"]
 
 
-class Needs(health.Needs, router.Needs, prompts.Needs, Protocol):
+class ApiServices(health.HealthServices, router.V1Services, prompts.PromptServices, Protocol):
     """What of the services the routes are built on."""
 
 
-def routes(services: Needs) -> list[BaseRoute]:
+def routes(services: ApiServices) -> list[BaseRoute]:
     """All routes. Mount them before whatever answers at /."""
-    v1, registry = _opened(router.V1(services), services), _opened(prompts.Prompts(services), services)
+    v1, registry = _opened(router.V1(services), services), _opened(prompts.PromptRoutes(services), services)
     return [
         Route("/v1/{path:path}", v1, include_in_schema=False),
         Route("/api/v1/{path:path}", registry, include_in_schema=False),
@@ -48,7 +49,7 @@ def perimeter(app: ASGIApp, settings: Settings, interface: Iterable[Reachable] =
     return Proxies(Headers(Guard(Bodies(app, (*api, *interface)), settings), settings), settings)
 
 
-def _opened(endpoint: ASGIApp, services: Needs) -> ASGIApp:
+def _opened(endpoint: ASGIApp, services: ApiServices) -> ASGIApp:
     """With the headers by which browsers let the pages of PARLEY_ALLOWED_ORIGINS ask."""
     origins = services.settings["PARLEY_ALLOWED_ORIGINS"]
     if not origins:

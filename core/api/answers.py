@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from core.api.schemas import Asked
+from core.api.schemas import ParsedRequest
 from core.messages import Done, Notice, Reply, StopReason, TokenLogprob, Usage
 
 FINISH: dict[StopReason, str] = {
@@ -26,7 +26,7 @@ def new_id() -> str:
     return f"chatcmpl-{random.getrandbits(96):024x}"
 
 
-def completion(reply: Reply, asked: Asked) -> dict[str, Any]:
+def completion(reply: Reply, asked: ParsedRequest) -> dict[str, Any]:
     """A whole answer."""
     done = reply.done
     refused = done.stop_reason == "refusal"
@@ -55,7 +55,7 @@ def completion(reply: Reply, asked: Asked) -> dict[str, Any]:
     }
 
 
-def prompt_json(asked: Asked) -> dict[str, Any]:
+def prompt_json(asked: ParsedRequest) -> dict[str, Any]:
     """Which prompt was asked with, where one was: {"prompt": {name, version, hash}}."""
     request = asked.request
     if request.prompt_name is None:
@@ -77,7 +77,7 @@ def usage_json(usage: Usage) -> dict[str, Any]:
     }
 
 
-def parley_json(done: Done, notices: Iterable[Notice], asked: Asked) -> dict[str, Any]:
+def parley_json(done: Done, notices: Iterable[Notice], asked: ParsedRequest) -> dict[str, Any]:
     """What OpenAI's shape has no place for. `call` is a string: as a number JavaScript would round it."""
     return {
         "call": None if done.call is None else str(done.call),

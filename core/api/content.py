@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from core.api.fields import Fields
-from core.attachments import ExtractedText, as_prompt_text
 from core.errors import BadRequest
+from core.files.attachments import ExtractedText, as_prompt_text
 from core.messages import Attachment, Message, Role
 
 MOST_MESSAGES = 10_000
@@ -22,7 +22,7 @@ Prepare = Callable[[str, bytes], Attachment | ExtractedText]
 
 
 @dataclass(frozen=True, slots=True)
-class File:
+class RawFile:
     """A file as it came: base64 in the field `key` of `holder`, in the part `part` of the message."""
 
     name: str
@@ -33,11 +33,11 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class RawMessage:
     """A message whose files nobody has decoded or looked into yet: that takes time, so it is done in a thread."""
 
     role: Role
-    parts: tuple[str | File, ...]
+    parts: tuple[str | RawFile, ...]
 
     @property
     def text(self) -> str:
@@ -64,7 +64,7 @@ class Draft:
         return Message(self.role, "\n\n".join(texts), tuple(attachments))
 
 
-def read_messages(body: Fields, *, needed: bool = True) -> list[Message | Draft]:
+def read_messages(body: Fields, *, needed: bool = True) -> list[Message | RawMessage]:
     """The messages in their order; those with files as drafts. Not `needed`: there may be none at all."""
     if not needed and body.any("messages") is None:
         return []
@@ -74,7 +74,7 @@ def read_messages(body: Fields, *, needed: bool = True) -> list[Message | Draft]
     return messages
 
 
-def _message(item: Fields) -> Message | Draft | None:
+def _message(item: Fields) -> Message | RawMessage | None:
     name = item.required("role")
     if name in ("tool", "function") or item.given("tool_calls", "function_call"):
         raise item.error("role", "belongs to tool calls, which are not supported yet.", "Leave tools out.")
@@ -89,8 +89,8 @@ def _message(item: Fields) -> Message | Draft | None:
         return Message(role, item.required("refusal"))
     elif isinstance(content, list):
         parts = tuple(_part(part, role) for part in item.objects("content", MOST_MESSAGES))
-        if any(isinstance(part, File) for part in parts):
-            return Draft(role, parts)
+        if any(isinstance(part, RawFile) for part in parts):
+            return RawMessage(role, parts)
         text = "\n\n".join(part for part in parts if isinstance(part, str))
         if text and not text.isspace():
             return Message(role, text)
@@ -101,7 +101,7 @@ def _message(item: Fields) -> Message | Draft | None:
     raise item.error("content", "is empty.", "Write something.")
 
 
-def _part(part: Fields, role: Role) -> str | File:
+def _part(part: Fields, role: Role) -> str | RawFile:
     kind = part.required("type")
     if kind in ("text", "refusal"):
         text = part.text(kind)
@@ -124,17 +124,17 @@ def _part(part: Fields, role: Role) -> str | File:
                 "must be a data: URL, because nothing is fetched from the network.",
                 "Send the image as data:image/png;base64,…",
             )
-        return File("image", part, holder, key, address)
+        return RawFile("image", part, holder, key, address)
     holder = part.object("file")
     if holder is None:
         raise part.error("file", "is missing.")
     if holder.given("file_id"):
         raise holder.error("file_id", "is not supported.", "Send the file itself in file_data.")
     name = (holder.text("filename") or "file").replace("\x00", "")[:200]
-    return File(name, part, holder, "file_data", holder.required("file_data"))
+    return RawFile(name, part, holder, "file_data", holder.required("file_data"))
 
 
-def _decoded(file: File) -> bytes:
+def _decoded(file: RawFile) -> bytes:
     holder, key, text = file.holder, file.key, file.encoded
     if text[:5].lower() == "data:":
         match = _DATA_URL.match(text)

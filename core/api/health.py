@@ -10,9 +10,9 @@ from sqlalchemy import Connection, text
 from starlette.types import Receive, Scope, Send
 
 from core.api.wire import MethodNotAllowed, send_error, send_json
-from core.catalog import Catalog
 from core.errors import ParleyError
 from core.gateway import BreakerState, Gateway
+from core.models.catalog import Catalog
 from core.store.database import Database
 from core.store.vectors import Vectors
 from core.threads import Threads
@@ -21,7 +21,7 @@ FRESH = 3.0  # seconds that a finding is good for, however often it is asked
 PATIENCE = 5.0  # seconds that each part has to answer
 
 
-class Needs(Protocol):
+class HealthServices(Protocol):
     """What of the services is looked at."""
 
     @property
@@ -46,7 +46,7 @@ class Alive:
 class Readiness:
     """GET /readyz, as an ASGI application. 503 if nothing can be saved; the rest is reported only."""
 
-    def __init__(self, services: Needs) -> None:
+    def __init__(self, services: HealthServices) -> None:
         self._services = services
         self._lock = asyncio.Lock()
         self._found: dict[str, Any] = {}

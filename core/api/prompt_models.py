@@ -12,11 +12,11 @@ from typing import Any
 from core.api.fields import Fields
 from core.api.wire import BadField
 from core.errors import BadRequest, ModelNotFound, NotFound, ParleyError
-from core.models import ModelInfo
-from core.prompts.names import Ref
-from core.prompts.registry import Registry
-from core.prompts.render import MissingVariables, Rendered
-from core.prompts.templates import Templates
+from core.models.info import ModelInfo
+from core.names import Ref
+from core.prompts.registry.registry import Registry
+from core.prompts.templates.render import MissingVariables, Rendered
+from core.prompts.templates.templates import Templates
 from core.prompts.version import Version
 from core.threads import FairPool
 

@@ -26,13 +26,13 @@ from core.api.query import Query
 from core.api.schemas import largest_body, parsed
 from core.api.wire import BadField, dumps, read_body, send_body, send_json
 from core.errors import NotFound
-from core.prompts import files, labels
-from core.prompts.listing import FILE
-from core.prompts.names import LATEST, Ref, check_label, check_name
-from core.prompts.plain import history_json, labels_of, move_json, rendered_json, summary_json, version_json
-from core.prompts.records import Entry
-from core.prompts.registry import Registry
-from core.prompts.templates import Templates
+from core.names import LATEST, Ref, check_label, check_name
+from core.prompts.json_views import history_json, labels_of, move_json, rendered_json, summary_json, version_json
+from core.prompts.registry import files, labels
+from core.prompts.registry.listing import FILE
+from core.prompts.registry.records import PromptEntry
+from core.prompts.registry.registry import Registry
+from core.prompts.templates.templates import Templates
 from core.prompts.version import Version
 from core.settings import Settings
 from core.threads import Threads
@@ -46,7 +46,7 @@ LARGEST_KEPT = 64_000  # bytes of one of them
 EACH = 1000  # bytes that an answer in memory takes beside its own
 
 
-class Needs(Protocol):
+class PromptServices(Protocol):
     """What of the services the registry's addresses are built on."""
 
     @property
@@ -59,10 +59,10 @@ class Needs(Protocol):
     def threads(self) -> Threads: ...
 
 
-class Prompts(Endpoint):
+class PromptRoutes(Endpoint):
     """The ASGI application for everything below /api/v1."""
 
-    def __init__(self, services: Needs) -> None:
+    def __init__(self, services: PromptServices) -> None:
         super().__init__(services.settings)
         self._registry = services.registry
         self._templates = services.templates
@@ -96,7 +96,7 @@ class Prompts(Endpoint):
             check_label(label)
 
         def work() -> dict[str, Any]:
-            found: list[Entry] = self._registry.list(
+            found: list[PromptEntry] = self._registry.list(
                 query.text("query"), tag=query.text("tag"), label="" if label == LATEST else label
             )
             data = [summary_json(entry) for entry in found[offset : offset + limit]]  # reads the newest versions

@@ -8,16 +8,16 @@ from typing import Any, Literal, cast, get_args
 
 import orjson
 
-from core.api.content import Draft, read_messages
+from core.api.content import RawMessage, read_messages
 from core.api.fields import Fields
 from core.api.prompt_models import PREFIX, PromptModels, Resolved
 from core.api.wire import BadField
-from core.attachments import ExtractedText, prepare
-from core.catalog import Catalog
 from core.errors import BadRequest, ModelNotFound
+from core.files.attachments import ExtractedText, prepare
 from core.files.child import Child
 from core.messages import Attachment, ChatRequest, Effort, Message, Parameters
-from core.models import Abilities
+from core.models.catalog import Catalog
+from core.models.info import Abilities
 from core.prompts.run import request_for
 from core.settings import Settings
 from core.threads import FairPool
@@ -37,7 +37,7 @@ IGNORED = ("frequency_penalty", "presence_penalty", "logit_bias", "verbosity", "
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ParsedRequest:
     """A request, and what of it concerns the form of the answer only."""
 
     request: ChatRequest
@@ -60,7 +60,7 @@ class Reader:
         self._largest_file: int = settings["PARLEY_MAX_UPLOAD_MB"] * 1024 * 1024
         self.largest_body = largest_body(settings)
 
-    async def read(self, raw: bytes, visitor: str) -> Asked:
+    async def read(self, raw: bytes, visitor: str) -> ParsedRequest:
         body = parsed(raw)
         model = body.required("model")
         if "/" not in model:
@@ -82,7 +82,7 @@ class Reader:
             found = read_messages(body)
             if given := body.given("variables", "prompt_model"):
                 raise body.error(given[0], "belongs to a prompt: ask for the model prompt/<name>.")
-        files = any(isinstance(message, Draft) for message in found)
+        files = any(isinstance(message, RawMessage) for message in found)
         if not self._listed and (files or prompt or body.given(*DEPENDENT)):
             self._listed = True  # once: a model that is known from the table only may be able to do more
             await self._catalog.list({})
@@ -101,16 +101,16 @@ class Reader:
         )
         options = body.object("stream_options")
         usage = options is not None and bool(options.flag("include_usage"))
-        return Asked(request, usage, parameters.logprobs is not None, ignored)
+        return ParsedRequest(request, usage, parameters.logprobs is not None, ignored)
 
-    async def _messages(self, visitor: str, found: list[Message | Draft], model: str) -> tuple[Message, ...]:
+    async def _messages(self, visitor: str, found: list[Message | RawMessage], model: str) -> tuple[Message, ...]:
         info = self._catalog.info(model)
 
         def look(name: str, data: bytes) -> Attachment | ExtractedText:
             return prepare(name, data, info, self._largest_file, self._child)
 
         def prepared() -> tuple[Message, ...]:
-            return tuple(message.message(look) if isinstance(message, Draft) else message for message in found)
+            return tuple(message.message(look) if isinstance(message, RawMessage) else message for message in found)
 
         return await self._threads.run_for(visitor, prepared)
 
@@ -152,7 +152,7 @@ def parsed(raw: bytes) -> Fields:
     return Fields(body)
 
 
-def _question(found: Sequence[Message | Draft]) -> str | None:
+def _question(found: Sequence[Message | RawMessage]) -> str | None:
     """What the request itself asks: its last message of a user."""
     return next((message.text for message in reversed(found) if message.role == "user"), None)
 

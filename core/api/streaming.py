@@ -14,7 +14,7 @@ from typing import Any
 from starlette.types import Send
 
 from core.api.answers import FINISH, logprobs_json, new_id, parley_json, prompt_json, usage_json
-from core.api.schemas import Asked
+from core.api.schemas import ParsedRequest
 from core.api.wire import dumps, error_body
 from core.errors import Interrupted, ParleyError
 from core.messages import Done, Event, Notice, TextDelta, ThinkingDelta
@@ -28,7 +28,7 @@ HEADERS = [
 ]
 
 
-async def stream_answer(events: AsyncGenerator[Event, None], asked: Asked, send: Send) -> None:
+async def stream_answer(events: AsyncGenerator[Event, None], asked: ParsedRequest, send: Send) -> None:
     """Send a stream of events as chat.completion.chunk frames.
 
     Errors before the first frame are raised, so that they can still have a status; later ones become the last frame.
@@ -68,7 +68,7 @@ def error_frame(error: ParleyError) -> bytes:
 class _Frames:
     """Makes the frames of one answer; `pending` are the pieces that have not been sent."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: ParsedRequest) -> None:
         self.pending: list[bytes] = []
         self._asked = asked
         self._notices: list[Notice] = []

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.conversations.clean import clean
 from core.errors import BadRequest
-from core.prompts.names import Ref
+from core.names import Ref
+from core.text import clean
 
 LARGEST = 1_000_000  # characters of all values as JSON
 DEEPEST = 50  # lists and objects within each other

@@ -3,36 +3,15 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 
 from core.errors import NotFound
+from core.text import one_line
 
 TITLE = 200  # characters
 FIRST_LINE = 60  # characters of a title that is taken from the first message
 NAME = 200  # characters of a file's name
 
 _ID = re.compile(r"[0-9a-f]{32}")
-
-
-def clean(text: str) -> str:
-    """Without NUL (PostgreSQL refuses it) and without lone surrogates (UTF-8 has none); each becomes U+FFFD."""
-    text = text.replace("\x00", "\ufffd")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        # Through UTF-16, so that two halves that belong together become the one character that they stand for.
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
-
-
-def one_line(text: str) -> str:
-    """Clean, with every control or direction character and every run of white space made one space."""
-    kept = (" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") or c in _DIRECTION else c for c in clean(text))
-    return " ".join("".join(kept).split())
-
-
-# They would turn what stands beside the title in a list around as well.
-_DIRECTION = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def title(text: str) -> str:

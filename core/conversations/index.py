@@ -2,48 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from sqlalchemy import func, select
 
 from core.store.database import Database
-from core.store.items import PIECES, Item
+from core.store.items import Item
 from core.store.tables import conversations, messages
+from core.text import pieces
 
 COLLECTION = "messages"
-PIECE = 500  # characters; a longer text has more than one subject, and its mean vector has none
 AT_ONCE = 500  # ids in one query
 
 _FINISHED = (messages.c.status != "streaming") & (func.trim(messages.c.text) != "")
 
 
-def pieces(text: str) -> tuple[str, ...]:
-    """The text in at most PIECES parts of about PIECE characters, cut at the end of a paragraph, sentence or word.
-
-    What comes after them is not searched by meaning (it is by words).
-    """
-    found: list[str] = []
-    rest = text[: 2 * PIECE * PIECES].strip()
-    while rest and len(found) < PIECES:
-        if len(rest) <= PIECE * 5 // 4:
-            found.append(rest)
-            break
-        end = _end(rest)
-        found.append(rest[:end].strip())
-        rest = rest[end:].lstrip()
-    return tuple(found)
-
-
-def _end(text: str) -> int:
-    for gap in (r"\n\s*\n", r"[.!?。！？]\s+|[。！？]|\n", r"\s+"):
-        ends = [match.end() for match in re.finditer(gap, text[:PIECE])]
-        if ends and ends[-1] > PIECE // 3:
-            return ends[-1]
-    return PIECE
-
-
-class Finished:
+class MessageSource:
     """The `Source` of the collection of messages."""
 
     def __init__(self, database: Database) -> None:

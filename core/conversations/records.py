@@ -44,7 +44,7 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
-class File:
+class StoredFile:
     """A file that was sent with a turn. `media_type` is what was claimed: look at the bytes before trusting it."""
 
     id: str
@@ -77,7 +77,7 @@ class Turn:
     role: Role
     text: str
     thinking: str
-    files: tuple[File, ...]
+    files: tuple[StoredFile, ...]
     model: str
     status: TurnStatus
     error: str
@@ -169,7 +169,7 @@ def conversation_of(row: Any) -> Conversation:
     )
 
 
-def turn_of(row: Any, files: Mapping[str, File], siblings: Sequence[str]) -> Turn:
+def turn_of(row: Any, files: Mapping[str, StoredFile], siblings: Sequence[str]) -> Turn:
     """A row of `messages`, with the files of its conversation."""
     return Turn(
         id=row.id,

@@ -10,8 +10,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select
 
+from core import text
 from core.conversations import choice, clean, records
-from core.conversations.records import Conversation, File, Turn
+from core.conversations.records import Conversation, StoredFile, Turn
 from core.conversations.tree import Tree
 from core.errors import BadRequest
 from core.store.tables import conversations, files, messages
@@ -19,8 +20,8 @@ from core.store.tables import conversations, files, messages
 # The fields of a conversation that change, and what makes each fit for its column.
 CHANGEABLE: Mapping[str, Callable[[Any], Any]] = {
     "title": clean.title,
-    "system": clean.clean,
-    "model": clean.one_line,
+    "system": text.clean,
+    "model": text.one_line,
     "parameters": records.parameters_to_json,
     "leaf": lambda leaf: leaf,
     "panes": records.panes_to_json,
@@ -77,9 +78,9 @@ def with_parent(id: str, parent: str | None) -> Select[tuple[str]]:
     return select(messages.c.id).where(here).order_by(messages.c.number)
 
 
-def files_of(connection: Connection, id: str) -> dict[str, File]:
+def files_of(connection: Connection, id: str) -> dict[str, StoredFile]:
     found = connection.execute(select(files).where(files.c.conversation == id))
-    return {row.id: File(row.id, row.name, row.media_type, row.size) for row in found}
+    return {row.id: StoredFile(row.id, row.name, row.media_type, row.size) for row in found}
 
 
 def turns(connection: Connection, id: str, shape: Tree, ids: Sequence[str]) -> list[Turn]:
@@ -118,7 +119,7 @@ def conversation_values(changes: Mapping[str, Any]) -> dict[str, Any]:
     return {name: CHANGEABLE[name](value) for name, value in changes.items()}
 
 
-def insert_file(connection: Connection, id: str, file: File, data: bytes) -> None:
+def insert_file(connection: Connection, id: str, file: StoredFile, data: bytes) -> None:
     connection.execute(
         insert(files).values(
             id=file.id,

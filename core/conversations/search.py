@@ -9,14 +9,13 @@ from typing import Literal
 
 from sqlalchemy import Connection, select
 
-from core.conversations.clean import clean
-from core.conversations.index import COLLECTION, pieces
+from core.conversations.index import COLLECTION
 from core.conversations.records import Hit
-from core.conversations.snippets import fold, snippet
 from core.store.database import Database
 from core.store.tables import conversations, messages
 from core.store.vectors import Match, Vectors
 from core.store.words import search_words
+from core.text import clean, fold, pieces, snippet
 
 QUERY = 400  # characters of a query that count
 DEPTH = 3  # turns looked at for each conversation asked for, because several may be of the same one

@@ -28,8 +28,8 @@ _SPARE = 2  # seconds of the processor's that the parent's clock is ahead of thi
 
 # Only what a task needs is imported, because a process that has loaded all of it takes a third more memory.
 TASKS: Mapping[str, tuple[str, str]] = {
-    "read": ("core.attachments", "read"),
-    "thumbnail": ("core.attachments", "thumbnail"),
+    "read": ("core.files.attachments", "read"),
+    "thumbnail": ("core.files.attachments", "thumbnail"),
     "check_schema": ("core.files.schemas", "check"),
     "misfit": ("core.files.schemas", "misfit"),
 }

@@ -18,16 +18,16 @@ from typing import Any, cast
 
 import structlog
 
-from core.catalog import Catalog
 from core.errors import ParleyError
-from core.gateway._call import BreakerState, Call, Context, Events, Handler, Layer
+from core.gateway._call import BreakerState, Call, Events, Handler, Layer, LayerContext
 from core.gateway._clean import clean
-from core.ledger import Ledger
+from core.ledger.store import Ledger
 from core.messages import ChatRequest, Reply, collect
+from core.models.catalog import Catalog
 from core.providers import Provider
 from core.settings import Settings
 
-__all__ = ["BreakerState", "Call", "Context", "Events", "Gateway", "Handler", "Layer"]
+__all__ = ["BreakerState", "Call", "Events", "Gateway", "Handler", "Layer", "LayerContext"]
 
 log = structlog.get_logger()
 
@@ -46,7 +46,7 @@ class Gateway:
         read: Callable[..., Awaitable[Any]] = asyncio.to_thread,
     ) -> None:
         """`network_of` says where a visitor comes from ("" if not known), `read` reads the ledger in a thread."""
-        self._context = Context(settings, providers, catalog, ledger, network_of, read)
+        self._context = LayerContext(settings, providers, catalog, ledger, network_of, read)
         handler: Handler = _answer
         for layer in reversed(_layers(self._context)):
             handler = _around(layer, handler)
@@ -80,7 +80,7 @@ class Gateway:
         return {name: state() for name, state in self._context.breakers.items()}
 
 
-def _layers(context: Context) -> list[Layer]:
+def _layers(context: LayerContext) -> list[Layer]:
     """All layers, outermost first."""
     names = [module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")]
     modules = [importlib.import_module(f"{__name__}.{name}") for name in names]

@@ -7,11 +7,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from core.catalog import Catalog
 from core.errors import ModelNotFound
-from core.ledger import Ledger
+from core.ledger.store import Ledger
 from core.messages import ChatRequest, Event, TextDelta, ThinkingDelta, ToolUse
-from core.models import ModelInfo
+from core.models.catalog import Catalog
+from core.models.info import ModelInfo
 from core.providers import Provider
 from core.settings import Settings
 
@@ -52,7 +52,7 @@ class BreakerState:
 
 
 @dataclass(frozen=True)
-class Context:
+class LayerContext:
     """What a layer's `make` may use."""
 
     settings: Settings

@@ -19,7 +19,7 @@ from functools import partial
 from hashlib import blake2b
 
 from core.errors import ParleyError, ProviderUnavailable
-from core.gateway._call import ANSWER, BreakerState, Call, Context, Events, Handler, Layer
+from core.gateway._call import ANSWER, BreakerState, Call, Events, Handler, Layer, LayerContext
 from core.messages import Begun, Done
 
 ORDER = 50
@@ -156,7 +156,7 @@ def _keys(call: Call) -> tuple[_Key, _Key]:
     return (name, "", owner), (name, call.request.model, owner)
 
 
-def make(context: Context) -> Layer:
+def make(context: LayerContext) -> Layer:
     settings = context.settings
     breakers = Breakers(settings["PARLEY_BREAKER_FAILURES"], settings["PARLEY_BREAKER_SECONDS"])
     context.breakers.update({name: partial(breakers.state, name) for name in context.providers})

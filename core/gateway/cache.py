@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import orjson
 
-from core.gateway._call import Call, Context, Events, Handler, Layer
+from core.gateway._call import Call, Events, Handler, Layer, LayerContext
 from core.messages import Done, TextDelta, ThinkingDelta, TokenLogprob, ToolUse
 
 ORDER = 40
@@ -67,7 +67,7 @@ class Answers:
             self.size -= self._kept.popitem(last=False)[1][1]
 
 
-def make(context: Context) -> Layer:
+def make(context: LayerContext) -> Layer:
     always: bool = context.settings["PARLEY_CACHE"]
     answers = Answers()
 

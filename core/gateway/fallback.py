@@ -15,7 +15,7 @@ from core.errors import (
     RateLimited,
     TimedOut,
 )
-from core.gateway._call import ANSWER, Call, Context, Events, Handler, Layer
+from core.gateway._call import ANSWER, Call, Events, Handler, Layer, LayerContext
 from core.messages import ChatRequest, Notice
 
 ORDER = 10
@@ -27,7 +27,7 @@ UNUSABLE = (*UNAVAILABLE, AuthenticationFailed, PermissionDenied, BudgetExceeded
 FEATURES = ("chat", "api")
 
 
-def make(context: Context) -> Layer:
+def make(context: LayerContext) -> Layer:
     general: tuple[str, ...] = context.settings["PARLEY_FALLBACKS"]
 
     def layer(call: Call, inner: Handler) -> Events:
@@ -62,7 +62,7 @@ async def _first_that_answers(call: Call, inner: Handler, others: Iterator[Call]
         yield Notice("fallback", text, model=call.model.id)
 
 
-def _calls(context: Context, request: ChatRequest, names: tuple[str, ...]) -> Iterator[Call]:
+def _calls(context: LayerContext, request: ChatRequest, names: tuple[str, ...]) -> Iterator[Call]:
     tried = {request.model}
     for name in names:
         if name not in tried:

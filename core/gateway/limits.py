@@ -13,7 +13,7 @@ from contextlib import aclosing
 from hashlib import blake2b
 
 from core.errors import Interrupted, ParleyError, TimedOut
-from core.gateway._call import Call, Context, Events, Handler, Layer
+from core.gateway._call import Call, Events, Handler, Layer, LayerContext
 from core.gateway._estimate import request_tokens
 from core.gateway._window import Grant, Window
 from core.messages import Done
@@ -112,7 +112,7 @@ class _Reserved:
             grant.correct(tokens)
 
 
-def make(context: Context) -> Layer:
+def make(context: LayerContext) -> Layer:
     settings = context.settings
     sizes: Mapping[str, int] = settings["PARLEY_CONCURRENCY"]
     shared = settings.shared

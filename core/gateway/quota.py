@@ -13,7 +13,7 @@ import datetime
 from contextlib import aclosing
 
 from core.errors import RateLimited, StorageError
-from core.gateway._call import Call, Context, Events, Handler, Layer
+from core.gateway._call import Call, Events, Handler, Layer, LayerContext
 
 ORDER = 25  # before the ledger: who keeps asking after the end of a limit writes nothing
 
@@ -45,7 +45,7 @@ class Day:
 class Quota:
     """For one event loop."""
 
-    def __init__(self, context: Context, limit: int) -> None:
+    def __init__(self, context: LayerContext, limit: int) -> None:
         self._ledger = context.ledger
         self._network_of = context.network_of
         self._read = context.read
@@ -89,7 +89,7 @@ class Quota:
                         day.count(visitor, 0)  # what cannot be read must not stop the chat
 
 
-def make(context: Context) -> Layer | None:
+def make(context: LayerContext) -> Layer | None:
     limit: int = context.settings["PARLEY_VISITOR_REQUESTS_PER_DAY"]
     if not limit or not context.settings.shared:
         return None

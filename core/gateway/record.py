@@ -14,9 +14,9 @@ from typing import Literal
 import structlog
 
 from core.errors import Interrupted, ParleyError, StorageError, TimedOut
-from core.gateway._call import Call, Context, Events, Handler, Layer
+from core.gateway._call import Call, Events, Handler, Layer, LayerContext
 from core.gateway._estimate import request_tokens
-from core.ledger import Attempt, Ledger, Outcome
+from core.ledger.store import Attempt, Ledger, Outcome
 from core.messages import Begun, Done, Notice, TextDelta, ThinkingDelta, ToolUse, Usage
 from core.tokens import estimate_tokens
 
@@ -27,7 +27,7 @@ Status = Literal["ok", "failed", "cancelled", "interrupted"]
 log = structlog.get_logger()
 
 
-def make(context: Context) -> Layer:
+def make(context: LayerContext) -> Layer:
     ledger = context.ledger
 
     async def layer(call: Call, inner: Handler) -> Events:

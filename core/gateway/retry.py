@@ -12,7 +12,7 @@ import random
 from contextlib import aclosing
 
 from core.errors import ParleyError, ProviderUnavailable, RateLimited, TimedOut
-from core.gateway._call import ANSWER, Call, Context, Events, Handler, Layer
+from core.gateway._call import ANSWER, Call, Events, Handler, Layer, LayerContext
 from core.messages import Begun, Notice
 
 ORDER = 20
@@ -20,7 +20,7 @@ ORDER = 20
 FIRST_WAIT = 0.5  # seconds
 
 
-def make(context: Context) -> Layer:
+def make(context: LayerContext) -> Layer:
     retries: int = context.settings["PARLEY_RETRIES"]
     longest: float = context.settings["PARLEY_RETRY_MAX_WAIT"]
 

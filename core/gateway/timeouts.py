@@ -10,7 +10,7 @@ import asyncio
 from contextlib import aclosing
 
 from core.errors import TimedOut
-from core.gateway._call import ANSWER, Call, Context, Events, Handler, Layer
+from core.gateway._call import ANSWER, Call, Events, Handler, Layer, LayerContext
 from core.messages import Begun
 
 ORDER = 70
@@ -72,7 +72,7 @@ class _Watch:
         self._handle = self._loop.call_at(self._deadline, self._look)
 
 
-def make(context: Context) -> Layer:
+def make(context: LayerContext) -> Layer:
     first: float = context.settings["PARLEY_FIRST_TOKEN_TIMEOUT"]
     idle: float = context.settings["PARLEY_IDLE_TIMEOUT"]
 

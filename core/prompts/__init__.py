@@ -1,6 +1,6 @@
 """The prompt registry: versions that nothing can lose, labels that say which one is live."""
 
-from core.prompts.records import ANY, Entry, Finding, Found, Gate, Move, Problem, Saved
-from core.prompts.registry import Registry
+from core.prompts.registry.records import ANY, Finding, Gate, Move, Problem, PromptEntry, PromptHit, Saved
+from core.prompts.registry.registry import Registry
 
-__all__ = ["ANY", "Entry", "Finding", "Found", "Gate", "Move", "Problem", "Registry", "Saved"]
+__all__ = ["ANY", "Finding", "Gate", "Move", "Problem", "PromptEntry", "PromptHit", "Registry", "Saved"]

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 
 from core.messages import ChatRequest, Parameters
 from core.prompts.content import Content
-from core.prompts.render import Rendered
+from core.prompts.templates.render import Rendered
 from core.prompts.version import Version
 
 

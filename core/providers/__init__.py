@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from core.messages import ChatRequest, Event
-from core.models import ModelInfo
+from core.models.info import ModelInfo
 from core.settings import Settings
 
 

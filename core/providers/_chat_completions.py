@@ -8,10 +8,10 @@ from contextlib import aclosing
 from typing import Any
 
 from core.errors import AuthenticationFailed, ParleyError, PermissionDenied, ProviderUnavailable, TimedOut
-from core.facts import host_facts
 from core.hosts import host_of, is_loopback
 from core.messages import ChatRequest, Event
-from core.models import ModelInfo
+from core.models.facts import host_facts
+from core.models.info import ModelInfo
 from core.providers import Status
 from core.providers._chat_wire import CHAT
 from core.providers._errors import explain, malformed

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from core.errors import ProviderUnavailable, Unreadable
-from core.providers._gguf import Head, read_head
+from core.providers._gguf import GgufHead, read_head
 
 SLOTS = 4
 _DEMO = re.compile(r"smollm2-135m", re.IGNORECASE)
@@ -44,7 +44,7 @@ def is_demo(path: Path) -> bool:
     return _DEMO.match(path.name) is not None
 
 
-def context_of(head: Head, context: int) -> int:
+def context_of(head: GgufHead, context: int) -> int:
     """The context window of each slot: as set, but no more than the model was trained for."""
     return min(context, head.context) if head.context else context
 

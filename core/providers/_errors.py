@@ -69,7 +69,7 @@ _FILTERED = ("content_filter", "content_policy", "moderation", "flagged", "safet
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CallTarget:
     """Whom was asked for what: all that a sentence about a failure needs."""
 
     label: str
@@ -84,7 +84,7 @@ class Asked:
         return self.label if " at " in self.label else f"{self.label} at {self.address}"
 
 
-def explain(error: Exception, asked: Asked, *, began: bool = False) -> ParleyError:
+def explain(error: Exception, asked: CallTarget, *, began: bool = False) -> ParleyError:
     """The error for an exception of an SDK or of its HTTP client. `began`: part of the answer has arrived."""
     if isinstance(error, ParleyError):
         return error
@@ -122,7 +122,7 @@ def explain(error: Exception, asked: Asked, *, began: bool = False) -> ParleyErr
     return ProviderUnavailable(f"The call to {asked.label} failed ({type(error).__name__}).")
 
 
-def from_status(status: int, body: bytes, headers: Mapping[str, str], asked: Asked) -> ParleyError:
+def from_status(status: int, body: bytes, headers: Mapping[str, str], asked: CallTarget) -> ParleyError:
     """The error for an HTTP answer that is not a 2xx."""
     try:
         data = decode(body)
@@ -132,7 +132,7 @@ def from_status(status: int, body: bytes, headers: Mapping[str, str], asked: Ask
     return _classify(status, _inner(data), retry_after(headers), asked)
 
 
-def from_event(data: Any, asked: Asked) -> ParleyError:
+def from_event(data: Any, asked: CallTarget) -> ParleyError:
     """The error for an event, or a whole answer, that says `error` though the HTTP status was 200."""
     error = _inner(data)
     kind = f"{error.get('type') or ''} {error.get('code') or ''}".lower()
@@ -144,12 +144,12 @@ def from_event(data: Any, asked: Asked) -> ParleyError:
     return _classify(status or 500, error, None, asked)
 
 
-def broken_off(asked: Asked) -> Interrupted:
+def broken_off(asked: CallTarget) -> Interrupted:
     """The stream ended without its proper end."""
     return Interrupted(f"The answer of {asked.label} broke off before its end.")
 
 
-def malformed(asked: Asked, *, began: bool) -> ParleyError:
+def malformed(asked: CallTarget, *, began: bool) -> ParleyError:
     """An event, or an answer, that cannot be read."""
     if began:
         return Interrupted(f"{asked.label} sent a part of the answer that cannot be read.")
@@ -180,7 +180,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return None
 
 
-def tidy(message: object, asked: Asked) -> str:
+def tidy(message: object, asked: CallTarget) -> str:
     """A provider's own words: one line, bounded, and without anything that looks like a key. "" if it said nothing."""
     text = message if isinstance(message, str) else ""
     for secret in asked.secrets:
@@ -209,7 +209,7 @@ _STATUS_OF_TYPE = (
 )
 
 
-def _classify(status: int, error: Mapping[str, Any], wait: float | None, asked: Asked) -> ParleyError:
+def _classify(status: int, error: Mapping[str, Any], wait: float | None, asked: CallTarget) -> ParleyError:
     said = tidy(error.get("message") or error.get("detail"), asked)
     words = f"{error.get('type') or ''} {error.get('code') or ''} {said}".lower()
     label = asked.label
@@ -251,7 +251,7 @@ def _classify(status: int, error: Mapping[str, Any], wait: float | None, asked: 
     return BadRequest(quoted or f"{label} does not accept the request ({status}).")
 
 
-def _too_long(error: Mapping[str, Any], said: str, asked: Asked) -> ContextTooLong:
+def _too_long(error: Mapping[str, Any], said: str, asked: CallTarget) -> ContextTooLong:
     prompt, limit = error.get("n_prompt_tokens"), error.get("n_ctx")
     if not (isinstance(prompt, int) and isinstance(limit, int)):
         limit = next((_number(found[1]) for pattern in _LIMITS if (found := pattern.search(said))), 0)

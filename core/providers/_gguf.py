@@ -17,7 +17,7 @@ _LONGEST = 64 * 1024 * 1024  # bytes of one value; a vocabulary of 256k words ha
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class GgufHead:
     """What is said at the beginning of a file. "" and None where it says nothing."""
 
     architecture: str
@@ -26,7 +26,7 @@ class Head:
     template: str  # its chat template
 
 
-def read_head(path: Path) -> Head:
+def read_head(path: Path) -> GgufHead:
     """Raises ValueError for a file that is no GGUF or is cut off, OSError for one that cannot be read."""
     try:
         with path.open("rb") as file:
@@ -35,7 +35,7 @@ def read_head(path: Path) -> Head:
         raise ValueError("is damaged") from None
     architecture = _text(values.get("general.architecture"))
     context = values.get(f"{architecture}.context_length")
-    return Head(
+    return GgufHead(
         architecture,
         _text(values.get("general.name")),
         context if isinstance(context, int) and context > 0 else None,

@@ -12,7 +12,7 @@ import httpx2
 
 from core.errors import AuthenticationFailed
 from core.hosts import host_of, is_loopback
-from core.providers._errors import Asked
+from core.providers._errors import CallTarget
 
 # The gateway has the limits that people set; these only keep a forgotten connection from living for ever.
 _TIMEOUT = httpx2.Timeout(900.0, connect=5.0, pool=None)
@@ -79,9 +79,9 @@ class Endpoint:
             )
         return key
 
-    def asked(self, model: str = "", key: str = "") -> Asked:
+    def asked(self, model: str = "", key: str = "") -> CallTarget:
         """What an error about a call may say."""
-        return Asked(self.label, self.address, model, self.key_fix, bool(key), (key,))
+        return CallTarget(self.label, self.address, model, self.key_fix, bool(key), (key,))
 
     async def client(self) -> Any:
         """The SDK's client. Importing an SDK takes most of a second, so it is done beside the event loop."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx2
 
-from core.facts import facts_of, is_chat
-from core.models import Abilities, ModelInfo
+from core.models.facts import facts_of, is_chat
+from core.models.info import Abilities, ModelInfo
 from core.providers._json import mapping
 
 # Where servers put the context window: vLLM, OpenRouter and Together, Groq, Mistral, LM Studio; llama.cpp in "meta".

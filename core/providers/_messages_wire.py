@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from core.facts import wire_facts
 from core.messages import ChatRequest, Done, Message, Notice, StopReason, Usage
-from core.models import ModelInfo
+from core.models.facts import wire_facts
+from core.models.info import ModelInfo
 from core.providers._json import count, mapping
 from core.providers._parameters import PDF, encoded, sampling
 from core.providers._stream import Decoder, Wire

@@ -15,8 +15,8 @@ import ollama
 from core.errors import ContextTooLong, ModelUnavailable, ParleyError, ProviderUnavailable, SettingsError, TimedOut
 from core.hosts import host_of, is_loopback
 from core.messages import ChatRequest, Effort, Usage
-from core.models import Abilities, ModelInfo
-from core.providers._errors import Asked, broken_off, from_event, from_status, malformed
+from core.models.info import Abilities, ModelInfo
+from core.providers._errors import CallTarget, broken_off, from_event, from_status, malformed
 from core.providers._parameters import sampling
 from core.tokens import estimate_tokens
 
@@ -148,7 +148,7 @@ def usage_of(last: ollama.ChatResponse, request: ChatRequest, written: str) -> U
     return Usage(input=last.prompt_eval_count, output=last.eval_count)
 
 
-def explain(error: Exception, asked: Asked, *, began: bool = False) -> ParleyError:
+def explain(error: Exception, asked: CallTarget, *, began: bool = False) -> ParleyError:
     """The error for anything in FORGIVEN. `began`: part of the answer has arrived."""
     if isinstance(error, ollama.ResponseError):
         body = {"error": {"message": str(error.error)}}

@@ -8,7 +8,7 @@ from typing import Any
 
 from core.errors import BadRequest
 from core.messages import Attachment, ChatRequest, Notice, Parameters
-from core.models import ModelInfo
+from core.models.info import ModelInfo
 
 PDF = "application/pdf"
 

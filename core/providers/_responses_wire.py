@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.messages import ChatRequest, Done, Message, StopReason, Usage
-from core.models import ModelInfo
+from core.models.info import ModelInfo
 from core.providers._json import count, mapping
 from core.providers._parameters import PDF, data_url, effort_of, sampling, strict
 from core.providers._stream import Decoder, Reported, Wire, logprobs_of

@@ -16,7 +16,7 @@ import httpx2
 
 from core.errors import ParleyError
 from core.messages import Begun, ChatRequest, Done, Event, TextDelta, ThinkingDelta, TokenLogprob, Usage
-from core.providers._errors import Asked, broken_off, explain, from_event, malformed
+from core.providers._errors import CallTarget, broken_off, explain, from_event, malformed
 from core.providers._http import Endpoint
 from core.providers._json import decode, encode
 from core.providers._sse import EventSplitter
@@ -155,7 +155,7 @@ async def converse(
         await response.aclose()
 
 
-async def _whole(response: httpx2.Response, decoder: Decoder, asked: Asked) -> list[Event]:
+async def _whole(response: httpx2.Response, decoder: Decoder, asked: CallTarget) -> list[Event]:
     try:
         data = decode(await response.aread())
         if data.get("error"):
@@ -171,7 +171,7 @@ async def _whole(response: httpx2.Response, decoder: Decoder, asked: Asked) -> l
     return decoder.drain()
 
 
-async def _streamed(response: httpx2.Response, decoder: Decoder, asked: Asked) -> AsyncGenerator[Event, None]:
+async def _streamed(response: httpx2.Response, decoder: Decoder, asked: CallTarget) -> AsyncGenerator[Event, None]:
     splitter = EventSplitter()
     chunks = response.aiter_bytes()
     failure: ParleyError | None = None
@@ -206,7 +206,7 @@ async def _streamed(response: httpx2.Response, decoder: Decoder, asked: Asked) -
         yield event
 
 
-def _take(decoder: Decoder, data: bytes, asked: Asked) -> None:
+def _take(decoder: Decoder, data: bytes, asked: CallTarget) -> None:
     if data == b"[DONE]":
         decoder.finished = True
     if decoder.finished:

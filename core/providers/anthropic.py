@@ -11,9 +11,9 @@ from typing import Any
 import httpx2
 
 from core.errors import BadRequest
-from core.facts import facts_of
 from core.messages import ChatRequest, Event
-from core.models import Abilities, ModelInfo
+from core.models.facts import facts_of
+from core.models.info import Abilities, ModelInfo
 from core.providers import Provider, Status
 from core.providers._errors import explain
 from core.providers._http import Endpoint

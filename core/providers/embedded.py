@@ -13,7 +13,7 @@ from pathlib import Path
 
 from core.errors import Interrupted, ModelNotFound, ModelUnavailable, ProviderUnavailable
 from core.messages import ChatRequest, Event
-from core.models import Abilities, ModelInfo
+from core.models.info import Abilities, ModelInfo
 from core.providers import Provider, Status
 from core.providers._chat_completions import ChatCompletions
 from core.providers._engine import Engine, context_of, is_demo, unreadable

@@ -13,9 +13,9 @@ import ollama
 from core.errors import AuthenticationFailed, ModelNotFound
 from core.hosts import host_of, is_loopback
 from core.messages import Begun, ChatRequest, Done, Event, TextDelta, ThinkingDelta, TokenLogprob
-from core.models import ModelInfo
+from core.models.info import ModelInfo
 from core.providers import Provider, Status
-from core.providers._errors import Asked, broken_off
+from core.providers._errors import CallTarget, broken_off
 from core.providers._ollama_wire import FORGIVEN, Shown, address_of, chat, check_length, explain, shown, usage_of
 from core.providers._parameters import check_attachments, left_out
 from core.providers._think import ThinkSplitter
@@ -140,9 +140,9 @@ class Ollama:
             )
         return key or self._key
 
-    def _asked(self, keys: Mapping[str, str], model: str = "") -> Asked:
+    def _asked(self, keys: Mapping[str, str], model: str = "") -> CallTarget:
         key = self._checked_key(keys)
-        return Asked("Ollama", self._url, model, _KEY_FIX, bool(key), (key,))
+        return CallTarget("Ollama", self._url, model, _KEY_FIX, bool(key), (key,))
 
     async def _look(self, client: ollama.AsyncClient, name: str, digest: str) -> Shown | None:
         """What the server says of a model, asked once for each version. None if it has gone meanwhile."""
@@ -196,7 +196,7 @@ class _Decoder:
         self._note(events)
         return events
 
-    def end(self, asked: Asked) -> list[Event]:
+    def end(self, asked: CallTarget) -> list[Event]:
         """What is left, and Done. Raises Interrupted if the server never said that it was done."""
         last = self._last
         if last is None:

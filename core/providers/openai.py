@@ -7,7 +7,7 @@ from contextlib import aclosing
 from urllib.parse import urlsplit
 
 from core.messages import ChatRequest, Event
-from core.models import ModelInfo
+from core.models.info import ModelInfo
 from core.providers import Provider, Status
 from core.providers._chat_completions import ChatCompletions
 from core.providers._http import shown

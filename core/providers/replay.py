@@ -10,7 +10,7 @@ from pathlib import Path
 
 from core.errors import BadRequest, ModelNotFound
 from core.messages import Begun, ChatRequest, Done, Event, Message, TextDelta, ThinkingDelta, TokenLogprob, Usage
-from core.models import Abilities, ModelInfo
+from core.models.info import Abilities, ModelInfo
 from core.providers import Provider, Status
 from core.providers._parameters import check_attachments, left_out
 from core.providers._recording import Recorded, parse

@@ -8,8 +8,6 @@ from typing import Protocol
 
 from core.errors import ParleyError
 
-PIECES = 16  # pieces of a text that are looked at
-
 
 @dataclass(frozen=True, slots=True)
 class Item:

@@ -18,7 +18,8 @@ from core.errors import ParleyError, ProviderUnavailable, StorageError
 from core.settings import Settings
 from core.store.chroma import Chroma, Collection
 from core.store.embeddings import Embedder
-from core.store.items import PIECES, Item, Match, Source, State
+from core.store.items import Item, Match, Source, State
+from core.text import PIECES
 
 __all__ = ["Item", "Match", "Source", "State", "Vectors"]
 

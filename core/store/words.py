@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
-# Around a word that was found, in `WordHit.snippet`. Private characters, because the text itself may hold any markup.
-MARK_BEGIN = "\ue000"
-MARK_END = "\ue001"
+from core.text import MARK_BEGIN, MARK_END
+
 WORDS = 20  # of a query that count
 
 SQLITE = """

@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute
 from core.api import perimeter, routes
 from core.errors import ParleyError
 from core.messages import Begun, ChatRequest, Done, Event, TextDelta, Usage
-from core.models import Abilities, ModelInfo
+from core.models.info import Abilities, ModelInfo
 from core.providers import Provider, Status
 from core.services import Services
 from core.settings import Settings

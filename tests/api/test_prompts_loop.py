@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from core.prompts.content import parse_content
-from core.prompts.registry import Registry
+from core.prompts.registry.registry import Registry
 from tests.api._server import Api, MakeSettings, Puppet, serving
 from tests.prompt_files import age, empty_root
 

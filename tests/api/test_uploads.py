@@ -24,7 +24,7 @@ import uvicorn
 from app import create
 from core.services import Services
 from core.settings import Settings
-from pages import _uploads
+from pages.kit import uploads as uploads_module
 from tests.scripted import Scripted
 
 MARK = "never-to-be-seen-5e9a"
@@ -239,7 +239,7 @@ def test_nor_does_any_other_way_of_calling(house: House, me: httpx.Client, hosti
 
 def test_gradio_refuses_by_itself_too(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """The attribute that a mounted application must set still is the one that Gradio asks."""
-    monkeypatch.setattr(_uploads, "_files", lambda inputs: [])
+    monkeypatch.setattr(uploads_module, "_files", lambda inputs: [])
     button = next(fn for fn in events(house) if [type(c).__name__ for c in fn.inputs] == ["UploadButton"])
     with house.visitor() as me:
         (end,) = send(me, [(button._id, [[file_of("/etc/passwd")]])])

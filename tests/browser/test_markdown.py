@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Browser, Page, Route
 
-from pages._markdown import DELIMITERS, shown
+from pages.kit.markdown import DELIMITERS, shown
 from tests.hostile import FORMS, PIECES
 
 pytestmark = pytest.mark.chromium

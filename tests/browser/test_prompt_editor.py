@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from core.ledger import Filter
+from core.ledger.store import Filter
 from core.prompts.content import Content, Variable, parse_content
 from core.services import Services
 from tests.browser.look import Open, Seen

@@ -6,7 +6,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from core.ledger import Filter
+from core.ledger.store import Filter
 from core.services import Services
 from tests.browser.look import Open, Seen, answers, ask, meters, rest
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from core.api.schemas import Asked
+from core.api.schemas import ParsedRequest
 from core.api.streaming import stream_answer
 from core.errors import Interrupted
 from core.messages import ChatRequest, Done, Event, Message, TextDelta, Usage
 
-ASKED = Asked(ChatRequest("puppet/able", (Message("user", "Hi"),)))
+ASKED = ParsedRequest(ChatRequest("puppet/able", (Message("user", "Hi"),)))
 
 
 class Client:

@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "core.messages",
         "core.models",
         "core.settings",
-        "core.facts",
+        "core.models.facts",
         "core.tokens",
         "core.hosts",
         "core.slots",
@@ -32,8 +32,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "core.permissions",
     ),
     ("core.store", "core.providers"),
-    ("core.catalog", "core.modelcache", "core.prices", "core.price_tables"),
-    ("core.ledger", "core.ledger_queries", "core.ledger_rows"),
+    ("core.models.catalog", "core.models.cache", "core.models.prices", "core.models.price_tables"),
+    ("core.ledger", "core.ledger.queries", "core.ledger.rows"),
     ("core.gateway",),
     ("core.*",),  # the features
     ("core.services",),
@@ -197,7 +197,7 @@ def prints(root: Path) -> list[str]:
 
 
 def opened_paths(root: Path) -> list[str]:
-    """A path that a handler is given comes from a stranger: only core.uploads may open it."""
+    """A path that a handler is given comes from a stranger: only core.files.uploads may open it."""
     complaints = []
     for module, path in sources(root, "pages"):
         for node in ast.walk(parse(path)):
@@ -207,7 +207,7 @@ def opened_paths(root: Path) -> list[str]:
             own = isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value).lstrip("(").startswith("HERE")
             in_memory = bool(node.args) and ast.unparse(node.args[0]).startswith("io.BytesIO(")
             if called in OPENS and not own and not in_memory:
-                complaints.append(f"{module}:{node.lineno} calls {called}: files come through pages._uploads")
+                complaints.append(f"{module}:{node.lineno} calls {called}: files come through pages.kit.uploads")
     return complaints
 
 
@@ -254,16 +254,16 @@ GOOD = {
     "core/providers/__init__.py": "from core.messages import ROLES\n",
     "core/providers/openai.py": "import openai\nfrom . import _wire\n",
     "core/providers/_wire.py": "from ..errors import ParleyError\n",
-    "core/ledger.py": "from core.store.database import Database\n",
+    "core/ledger/store.py": "from core.store.database import Database\n",
     "core/gateway/__init__.py": "from core.ledger import Ledger\nfrom core.providers import Provider\n",
-    "core/chat.py": "from core.gateway import Gateway\nfrom core.conversations import Turn\n",
+    "core/chat/chat.py": "from core.gateway import Gateway\nfrom core.conversations import Turn\n",
     "core/conversations.py": "from core.store.database import Database\n",
     "core/services.py": "from core.chat import Chat\n",
     "core/api/__init__.py": "from core.services import Services\n",
-    "core/cli.py": "from core.settings import read\n\ndef main():\n    print('hello')\n",
+    "core/cli/__init__.py": "from core.settings import read\n\ndef main():\n    print('hello')\n",
     "pages/__init__.py": "import importlib\nfrom core.services import Services\n",
-    "pages/_shared.py": "import gradio as gr\n",
-    "pages/chat.py": "from pages import Page\nfrom pages._shared import x\nfrom core.chat import Chat\n",
+    "pages/kit/handlers.py": "import gradio as gr\n",
+    "pages/chat/__init__.py": "from pages import Page\nfrom pages.kit.handlers import x\nfrom core.chat import Chat\n",
     "pages/costs.py": "from core.ledger import Ledger\n",
 }
 
@@ -314,7 +314,11 @@ def test_a_tree_in_order_is_not_complained_of(tmp_path: Path) -> None:
             "pages.chat imports pages.costs: a page imports no other page",
         ),
         ("pages__chat", "from . import costs", "pages.chat imports pages.costs: a page imports no other page"),
-        ("pages___shared", "import pages.costs", "pages._shared imports pages.costs: a page imports no other page"),
+        (
+            "pages___shared",
+            "import pages.costs",
+            "pages.kit.handlers imports pages.costs: a page imports no other page",
+        ),
         ("pages__chat", "from core.store.database import Database", "imports core.store.database, which it must not"),
         ("pages__chat", "import app", "pages.chat imports app, which stands above it"),
         ("pages__chat", "from anthropic import Anthropic", "pages.chat imports anthropic"),

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from core import attachments
-from core.attachments import MOST_CHARACTERS, ExtractedText, as_prompt_text, read, safe_name
 from core.errors import BadRequest
+from core.files import attachments
+from core.files.attachments import MOST_CHARACTERS, ExtractedText, as_prompt_text, read, safe_name
 from core.files.child import Child
 from core.messages import Attachment
-from core.models import Abilities, ModelInfo
+from core.models.info import Abilities, ModelInfo
 
 PLAIN = ModelInfo("embedded/small")
 SEES = ModelInfo("openai/sees", abilities=Abilities(vision=True, pdf=True))

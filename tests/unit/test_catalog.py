@@ -10,11 +10,11 @@ from collections.abc import Mapping
 import orjson
 import pytest
 
-from core.catalog import Catalog, Shelf
 from core.errors import AuthenticationFailed, ModelNotFound, ParleyError, ProviderUnavailable
-from core.facts import facts_of, static_models
-from core.modelcache import FILE
-from core.models import Abilities, ModelInfo
+from core.models.cache import FILE
+from core.models.catalog import Catalog, ProviderModels
+from core.models.facts import facts_of, static_models
+from core.models.info import Abilities, ModelInfo
 from core.providers import Status
 from tests.puppet import Puppet
 
@@ -27,7 +27,7 @@ def made(settings, *puppets: Puppet, clock=time.monotonic, **more: object) -> Ca
     return Catalog({puppet.name: puppet for puppet in puppets}, settings(**more), clock)
 
 
-async def only(catalog: Catalog, keys: Mapping[str, str] | None = None, refresh: bool = False) -> Shelf:
+async def only(catalog: Catalog, keys: Mapping[str, str] | None = None, refresh: bool = False) -> ProviderModels:
     (shelf,) = await catalog.list(keys, refresh)
     return shelf
 
@@ -35,7 +35,7 @@ async def only(catalog: Catalog, keys: Mapping[str, str] | None = None, refresh:
 async def test_the_live_list_and_its_facts(settings) -> None:
     catalog = made(settings, Puppet(known=[ONE]))
     assert catalog.info("puppet/one") == facts_of("puppet/one")
-    assert await only(catalog) == Shelf("puppet", "Puppet", True, Status("ready"), (ONE,))
+    assert await only(catalog) == ProviderModels("puppet", "Puppet", True, Status("ready"), (ONE,))
     assert catalog.info("puppet/one") is ONE
     assert ONE.lifecycle(datetime.date(2026, 11, 20)) == "retires 2026-12-11"
     assert catalog.info("puppet/other") == facts_of("puppet/other") and not catalog.info("x/y\ud800").live
@@ -109,7 +109,7 @@ async def test_without_a_key_nothing_is_asked(settings) -> None:
 
 
 async def test_a_silent_provider_holds_nobody_up_for_long(settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.catalog.PATIENCE", 0.1)
+    monkeypatch.setattr("core.models.catalog.PATIENCE", 0.1)
     silent, quick = Puppet("silent", known=3600.0), Puppet("quick", known=[ModelInfo("quick/a")])
     began = time.perf_counter()
     shelves = await made(settings, silent, quick).list()
@@ -186,7 +186,7 @@ async def test_a_visitors_own_list_is_theirs_alone(settings) -> None:
 
 async def test_lists_of_visitors_do_not_pile_up(settings, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr("core.catalog.MOST_KEPT", 5)
+    monkeypatch.setattr("core.models.catalog.MOST_KEPT", 5)
     catalog = made(settings, Puppet(known=[ONE]), clock=lambda: now)
     for number in range(20):
         now = number * 200.0

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from core.chat import Chat
+from core.chat.chat import Chat
+from core.chat.runs import LEFT_ALONE, SHUT_DOWN, Snapshot
 from core.conversations import Conversations, Turn
 from core.errors import BadRequest, NotFound
-from core.ledger import Filter
+from core.ledger.store import Filter
 from core.messages import Parameters
-from core.runs import LEFT_ALONE, SHUT_DOWN, Snapshot
 from core.services import Services
 from core.settings import Settings
 from tests.scripted import Scripted

@@ -10,10 +10,10 @@ import pytest
 
 from core.conversations import Conversation, PromptChoice
 from core.errors import BadRequest, NotFound
-from core.ledger import Filter
+from core.ledger.store import Filter
 from core.messages import Parameters
 from core.prompts.content import Content, parse_content
-from core.prompts.render import MissingVariables
+from core.prompts.templates.render import MissingVariables
 from core.services import Services
 from core.settings import Settings
 from tests.scripted import Scripted

@@ -21,10 +21,10 @@ from typing import Any
 import docx
 import pytest
 
-from core import attachments
 from core.errors import BadRequest, ParleyError, ProviderUnavailable, RateLimited
+from core.files import attachments
 from core.files.child import Child, Unfinished
-from core.models import Abilities, ModelInfo
+from core.models.info import Abilities, ModelInfo
 from core.services import Services
 from core.settings import Settings
 from tests.scripted import Scripted

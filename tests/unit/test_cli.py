@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 import core
-from core import cli, listing
-from core.catalog import Shelf
+from core import cli
+from core.cli import _model_list
 from core.errors import ProviderUnavailable, SettingsError
-from core.models import ModelInfo
-from core.prices import Prices
+from core.models.catalog import ProviderModels
+from core.models.info import ModelInfo
+from core.models.prices import Prices
 from core.providers import Status
 from core.settings import Settings
 
@@ -139,8 +140,8 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def shelf(provider: str, status: Status, *models: ModelInfo) -> Shelf:
-    return Shelf(provider, provider.title(), True, status, models)
+def shelf(provider: str, status: Status, *models: ModelInfo) -> ProviderModels:
+    return ProviderModels(provider, provider.title(), True, status, models)
 
 
 FOUND = [
@@ -160,12 +161,12 @@ FOUND = [
 
 
 def test_the_table(settings: Callable[..., Settings]) -> None:
-    text = listing.as_text(FOUND, Prices(settings()), datetime.date(2026, 11, 20))
+    text = _model_list.as_text(FOUND, Prices(settings()), datetime.date(2026, 11, 20))
     lines = text.splitlines()
     assert "Embedded (embedded): ready" in lines
     assert "Openai (openai): No key for OpenAI. Add OPENAI_API_KEY." in lines
     assert "Vllm (vllm): vllm does not answer. Start it." in lines
-    assert lines[-2:] == ["", listing.LEGEND]
+    assert lines[-2:] == ["", _model_list.LEGEND]
     cells = {line.split()[0]: line.split() for line in lines if line.startswith("  ")}
     assert cells["MODEL"] == ["MODEL", "CONTEXT", "IN", "OUT", "NOTE"]
     assert cells["embedded/smollm2-135m"][:4] == ["embedded/smollm2-135m", "8,192", "0", "0"]
@@ -177,16 +178,16 @@ def test_the_table(settings: Callable[..., Settings]) -> None:
 
 
 def test_the_table_of_nothing(settings: Callable[..., Settings]) -> None:
-    assert listing.as_text([], Prices(settings()), datetime.date(2026, 11, 20)).strip() == listing.LEGEND
+    assert _model_list.as_text([], Prices(settings()), datetime.date(2026, 11, 20)).strip() == _model_list.LEGEND
 
 
 @pytest.mark.parametrize(("rate", "shown"), [("0", "0"), ("0.10", "0.1"), ("1E+1", "10"), ("0.003625", "0.003625")])
 def test_rates_have_no_needless_digits(rate: str, shown: str) -> None:
-    assert listing._dollars(Decimal(rate)) == shown
+    assert _model_list._dollars(Decimal(rate)) == shown
 
 
 def test_the_json(settings: Callable[..., Settings]) -> None:
-    found = json.loads(listing.as_json(FOUND, Prices(settings())))
+    found = json.loads(_model_list.as_json(FOUND, Prices(settings())))
     assert [entry["provider"] for entry in found] == ["embedded", "openai", "vllm", "empty"]
     assert (found[1]["state"], found[1]["fix"]) == ("no_key", "Add OPENAI_API_KEY.")
     assert found[1]["models"][0]["retires"] == "2026-12-11"

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from core.cli_prompts import FORMATS
-from core.prompts import Registry, commands_files, exchange
-from core.prompts.exchange import _given
+from core.cli import _prompt_files
+from core.cli.prompts import FORMATS
+from core.prompts import Registry, formats
+from core.prompts.formats import _given
 from core.settings import Settings
 from tests.prompt_files import empty_root
 from tests.unit._prompts_cli import Prompts, as_json, at_home
@@ -65,7 +66,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Registry:
 
 
 def test_the_help_names_every_format() -> None:
-    assert FORMATS.replace(" or ", ", ").split(", ") == [one.id for one in exchange.formats()]
+    assert FORMATS.replace(" or ", ", ").split(", ") == [one.id for one in formats.formats()]
 
 
 @pytest.mark.parametrize("out", ["all.json", "all.yaml", "-"])
@@ -125,13 +126,13 @@ def test_a_dry_run_copies_the_prompts_and_nothing_else(
     (registry.root / ".git" / "v1.yaml").write_text("x")
     Path("hello.yaml").write_text("format: 1\nmessages: [{role: user, content: Another hello}]\n")
     seen: list[str] = []
-    apply = exchange.apply
+    apply = formats.apply
 
     def spy(copy: Registry, *args: Any, **more: Any) -> Any:
         seen.extend(one.relative_to(copy.root).as_posix() for one in copy.root.rglob("*") if one.is_file())
         return apply(copy, *args, **more)
 
-    monkeypatch.setattr(exchange, "apply", spy)
+    monkeypatch.setattr(formats, "apply", spy)
     code, text, _ = included("import", "hello.yaml", "--dry-run")
     assert (code, text) == (0, "Would save hello@3.\n"), "a file that cannot be read keeps its number"
     own = {"hello/v1.yaml", "hello/v2.yaml", "shared/tone/v1.yaml", "support/refund/v1.yaml", "support/refund/v2.yaml"}
@@ -143,7 +144,7 @@ def test_a_dry_run_without_room_says_so(included: Prompts, monkeypatch: pytest.M
     def full(source: Path, target: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(commands_files, "_copy", full)
+    monkeypatch.setattr(_prompt_files, "_copy", full)
     Path("greeting.json").write_text(OTHER)
     code, out, err = included("import", "greeting.json", "--dry-run")
     assert (code, out) == (1, "") and "cannot be copied to try it: No space left" in err
@@ -160,7 +161,7 @@ def test_a_pipe_in_a_folder_is_left_out(prompts: Prompts) -> None:
 def test_an_export_may_be_larger_than_the_files_of_others(
     included: Prompts, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
-    monkeypatch.setattr(commands_files, "LARGEST", 1000)
+    monkeypatch.setattr(_prompt_files, "LARGEST", 1000)
     monkeypatch.setattr(_given, "LARGEST", 1000)
     assert included("export", "--out", f"all.{form}")[0] == 0
     assert Path(f"all.{form}").stat().st_size > 1000
@@ -171,7 +172,7 @@ def test_an_export_may_be_larger_than_the_files_of_others(
     Path("large.json").write_text(OTHER + " " * 1000)
     code, _, err = included("import", "large.json")
     assert code == 1 and "large.json is larger than 0.001 MB" in err
-    monkeypatch.setattr(commands_files, "LARGEST_OWN", 1100)
+    monkeypatch.setattr(_prompt_files, "LARGEST_OWN", 1100)
     code, _, err = included("import", f"all.{form}")
     assert code == 1 and f"all.{form} is larger than 0.0011 MB" in err
 

@@ -9,12 +9,12 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-import core.context
-from core.attachments import ExtractedText
-from core.context import Context, Kept
+import core.chat.history
+from core.chat.history import History, PreparedFiles
 from core.conversations import Conversation, Turn
+from core.files.attachments import ExtractedText
 from core.messages import Attachment, Message
-from core.models import Abilities, ModelInfo
+from core.models.info import Abilities, ModelInfo
 from core.services import Services
 from core.settings import Settings
 from tests.scripted import Scripted
@@ -44,13 +44,13 @@ async def services(settings: Callable[..., Settings]) -> AsyncIterator[Services]
 def prepared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that were really looked into."""
     names: list[str] = []
-    real = core.context.prepare
+    real = core.chat.history.prepare
 
     def noted(name: str, *rest: object) -> object:
         names.append(name)
         return real(name, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(core.context, "prepare", noted)
+    monkeypatch.setattr(core.chat.history, "prepare", noted)
     return names
 
 
@@ -60,7 +60,7 @@ def picture() -> bytes:
     return output.getvalue()
 
 
-def asked(services: Services) -> tuple[Context, Conversation, Turn]:
+def asked(services: Services) -> tuple[History, Conversation, Turn]:
     """A question with a picture and a text, and the answer that is to be written."""
     store = services.conversations
     made = store.create(ME)
@@ -68,7 +68,7 @@ def asked(services: Services) -> tuple[Context, Conversation, Turn]:
     files = tuple(store.store_file(ME, made.id, name, "", data) for name, data in named)
     question = store.add(ME, made.id, parent=None, role="user", text="Look", files=files)
     answer = store.add(ME, made.id, parent=question.id, role="assistant", text="", model="scripted/sees")
-    return Context(store, services.catalog, services.settings, services.child), made, answer
+    return History(store, services.catalog, services.settings, services.child), made, answer
 
 
 def test_files_are_prepared_once_for_all_models_that_take_the_same(services: Services, prepared: list[str]) -> None:
@@ -120,7 +120,7 @@ def test_an_answer_of_white_space_is_not_sent(services: Services) -> None:
 
 
 def test_what_is_kept_is_bounded_by_number_and_by_size() -> None:
-    kept = Kept(most=3, most_bytes=1000)
+    kept = PreparedFiles(most=3, most_bytes=1000)
     for number in range(5):
         kept.put((number,), Attachment("a", "image/png", bytes(100)))
     assert (len(kept), kept.bytes) == (3, 300)

@@ -10,10 +10,10 @@ import pytest
 
 from core.conversations import Conversations, Meter, PromptChoice
 from core.conversations.choice import DEEPEST, LARGEST
+from core.conversations.formats import export_html, export_json, export_markdown, import_json
 from core.errors import BadRequest
 from core.messages import Usage
 from core.settings import Settings
-from core.transfer import export_html, export_json, export_markdown, import_json
 from tests.unit.test_conversations import ME, OTHER, House
 
 VALUES = {"customer": "Ada & <b>", "lines": ["a", {"deep": [1, 2.5, None, True]}]}

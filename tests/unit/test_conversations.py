@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from core.conversations import Conversations, Meter, Pane, Turn
-from core.conversations.clean import clean, file_name, title, title_from
+from core.conversations.clean import file_name, title, title_from
 from core.conversations.tree import Tree
 from core.errors import BadRequest, NotFound, StorageError
 from core.messages import Parameters, Usage
@@ -20,6 +20,7 @@ from core.store import tables
 from core.store.database import Database
 from core.store.embeddings import embedder
 from core.store.vectors import Vectors
+from core.text import clean
 
 ME, OTHER = "local", "somebody-else"
 NOWHERE = "0" * 32

@@ -30,7 +30,8 @@ from core.store import failover
 from core.store.database import FILE, Database
 from core.store.folder import NAME
 from core.store.tables import conversations, files, messages, metadata
-from core.store.words import MARK_BEGIN, MARK_END, search_words
+from core.store.words import search_words
+from core.text import MARK_BEGIN, MARK_END
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime.datetime(2026, 11, 20, 12, 30, 15, 123456, tzinfo=datetime.UTC)

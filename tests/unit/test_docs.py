@@ -15,7 +15,7 @@ import yaml
 
 import core
 from core import cli
-from core.prompts.exchange import formats
+from core.prompts.formats import formats
 from core.prompts.version import PromptFile
 from core.settings import SETTINGS, Setting
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from core.errors import BadRequest
-from core.prompts.exchange import formats, read
-from core.prompts.exchange._given import LARGEST
+from core.prompts.formats import formats, read
+from core.prompts.formats._given import LARGEST
 
 MESSAGE = {"role": "user", "content": "Hi"}
 TEXT = {"name": "a", "type": "text", "prompt": "Hi"}

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import BadRequest, NotFound
+from core.names import Ref
 from core.prompts import yamltext
 from core.prompts.content import parse_content
-from core.prompts.exchange import Exported, Packed, Plan, export, formats, read
-from core.prompts.exchange._verify import WHY, differences
-from core.prompts.names import Ref
-from core.prompts.templates import Templates
+from core.prompts.formats import Exported, Packed, Plan, export, formats, read
+from core.prompts.formats._verify import WHY, differences
+from core.prompts.templates.templates import Templates
 from core.prompts.version import Version
 
 TIME = datetime.datetime(2026, 11, 20, 12, 30, 5, tzinfo=datetime.UTC)
@@ -153,7 +153,7 @@ def test_any_prompt_comes_back_minus_what_is_told(format_id: str, given_content:
 
 
 def test_the_net_tells_what_a_format_forgot(monkeypatch: pytest.MonkeyPatch) -> None:
-    from core.prompts.exchange._writing import Writing
+    from core.prompts.formats._writing import Writing
 
     monkeypatch.setattr(Writing, "lose_variables", lambda self, *held: None)
     one = version(SIMPLE | {"variables": {"shop": {"description": "Its name"}, "tone": {}, "question": {}}})

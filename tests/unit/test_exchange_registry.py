@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from core.errors import BadRequest, NotFound, StorageError
-from core.prompts import files
 from core.prompts.content import parse_content
-from core.prompts.exchange import Exported, Plan, apply, export, read
-from core.prompts.registry import Registry
+from core.prompts.formats import Exported, Plan, apply, export, read
+from core.prompts.registry import files
+from core.prompts.registry.registry import Registry
 from core.prompts.version import Version
 from core.settings import Settings
 

@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 
 from core.prompts import yamltext
-from core.prompts.exchange import Draft, Exported, Plan, export, read
-from core.prompts.exchange._verify import differences
+from core.prompts.formats import Exported, ImportedVersion, Plan, export, read
+from core.prompts.formats._verify import differences
 from core.prompts.version import Version
 from tests.prompt_samples import DOTPROMPT, LANGFUSE, LLM, OPENAI, PROMPTFOO, PROMPTY, PROMPTY_1
 
 
-def only(plan: Plan) -> Draft:
+def only(plan: Plan) -> ImportedVersion:
     (draft,) = plan.drafts
     return draft
 
 
-def texts(draft: Draft) -> list[tuple[str, str]]:
+def texts(draft: ImportedVersion) -> list[tuple[str, str]]:
     return [(message.role, message.content) for message in draft.content.messages]
 
 
@@ -31,7 +31,7 @@ def fields_of(text: str) -> str:
     return text.split("\n---\n")[0].partition("---\n")[2]
 
 
-def again(draft: Draft, format_id: str) -> tuple[dict[str, Any], Draft]:
+def again(draft: ImportedVersion, format_id: str) -> tuple[dict[str, Any], ImportedVersion]:
     """The draft as a file of theirs once more, and what that one says."""
     version = Version(
         draft.name, draft.number or 1, draft.content, draft.description, draft.tags, draft.change, draft.author

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from core.errors import BadRequest
 from core.prompts.content import parse_content
-from core.prompts.exchange import _braces, _handlebars, _jinja, _jinja_out, llm
-from core.prompts.exchange._fields import Place
-from core.prompts.exchange._handlebars_out import Unsaid, Writer
-from core.prompts.exchange._model import Exported
-from core.prompts.exchange._nodes import Comment, Condition, Each, If, Node, Text, Value, joined, spaced
-from core.prompts.exchange._reading import Reading
-from core.prompts.exchange._writing import Writing
-from core.prompts.templates import Templates
+from core.prompts.formats import _braces, _handlebars, _jinja, _jinja_out, llm
+from core.prompts.formats._fields import Place
+from core.prompts.formats._handlebars_out import Unsaid, Writer
+from core.prompts.formats._model import Exported
+from core.prompts.formats._nodes import Comment, Condition, Each, If, Node, Text, Value, joined, spaced
+from core.prompts.formats._reading import Reading
+from core.prompts.formats._writing import Writing
+from core.prompts.templates.templates import Templates
 from core.prompts.version import Version
 
 VALUES: dict[str, Any] = {"x": "X", "y": "", "user": {"name": "Ada"}, "role": "r", "xs": ["p", "q"], "ys": []}

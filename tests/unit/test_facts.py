@@ -9,7 +9,7 @@ import pytest
 from anthropic.types.model import Model
 from openai.types.shared.chat_model import ChatModel
 
-from core.facts import _tables, facts_of, host_facts, is_chat, static_models, wire_facts
+from core.models.facts import _tables, facts_of, host_facts, is_chat, static_models, wire_facts
 
 CLAUDE = typing.get_args(typing.get_args(Model)[0])
 GPT = typing.get_args(ChatModel)

@@ -24,9 +24,9 @@ import core.ledger
 from core.api.health import Readiness
 from core.conversations import files as files_module
 from core.errors import StorageError
-from core.ledger import Attempt, Filter, Ledger, Outcome
+from core.ledger.store import Attempt, Filter, Ledger, Outcome
 from core.messages import Usage
-from core.prices import Prices
+from core.models.prices import Prices
 from core.services import Services
 from core.settings import Settings
 from core.store import failover

@@ -9,8 +9,8 @@ import pytest
 
 from core.errors import StorageError
 from core.prompts.content import Content, parse_content
-from core.prompts.fewshot import COLLECTION, Examples
-from core.prompts.templates import Templates
+from core.prompts.templates.fewshot import COLLECTION, Examples
+from core.prompts.templates.templates import Templates
 from core.settings import Settings
 from core.store.embeddings import Embedder, Lazy, embedder
 from core.store.vectors import Vectors
@@ -113,7 +113,7 @@ def test_a_slow_start_deletes_no_vectors(monkeypatch: pytest.MonkeyPatch) -> Non
     threading.Timer(0.3, lambda: known.append(content(1))).start()
     assert len(slow.ids()) == len(INPUTS) - 1  # one is blank
     known.clear()
-    monkeypatch.setattr("core.prompts.fewshot.PATIENCE", 0.1)
+    monkeypatch.setattr("core.prompts.templates.fewshot.PATIENCE", 0.1)
     with pytest.raises(StorageError, match="not been read yet"):
         slow.ids()
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from core.catalog import Catalog
 from core.errors import (
     AuthenticationFailed,
     Interrupted,
@@ -21,9 +20,10 @@ from core.errors import (
     Unreadable,
 )
 from core.gateway import Gateway
-from core.ledger import Ledger
+from core.ledger.store import Ledger
 from core.messages import TextDelta
-from core.prices import Prices
+from core.models.catalog import Catalog
+from core.models.prices import Prices
 from core.providers import discover
 from core.store.database import Database
 from tests.puppet import Bench, ask, bench, notices, said

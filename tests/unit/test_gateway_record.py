@@ -11,7 +11,7 @@ import structlog
 from structlog.testing import capture_logs
 
 from core.errors import BadRequest, Interrupted, ParleyError, ProviderUnavailable, StorageError, TimedOut
-from core.ledger import Attempt, Outcome
+from core.ledger.store import Attempt, Outcome
 from core.messages import Begun, ChatRequest, Done, TextDelta, ThinkingDelta, ToolUse, Usage
 from tests.puppet import ANSWER, Bench, Puppet, ask, bench, ended, notices, said
 

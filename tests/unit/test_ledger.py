@@ -21,9 +21,9 @@ from structlog.testing import capture_logs
 
 import core.ledger
 from core.errors import NotFound, StorageError
-from core.ledger import Attempt, Filter, Ledger, Outcome, Total
+from core.ledger.store import Attempt, Filter, Ledger, Outcome, Total
 from core.messages import Usage
-from core.prices import Prices
+from core.models.prices import Prices
 from core.settings import Settings
 from core.store import failover
 from core.store.database import Database
@@ -341,7 +341,7 @@ RECORD = """
 import os, sys, threading
 from core.ledger import Attempt, Ledger, Outcome
 from core.messages import Usage
-from core.prices import Prices
+from core.models.prices import Prices
 from core.settings import Settings
 from core.store.database import Database
 settings = Settings.of({"PARLEY_DATA_DIR": sys.argv[1]}, None)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from core.transfer.as_html import TAGS, rendered
-from pages._markdown import Shown, shown
+from core.conversations.formats.html import TAGS, rendered
+from pages.kit.markdown import Shown, shown
 from tests.hostile import FORMS, PIECES, PIXEL
 
 LINK = '<a href="{}" target="_blank" rel="noopener noreferrer">'
@@ -107,7 +107,7 @@ def test_what_can_no_longer_change_is_not_parsed_again(monkeypatch: pytest.Monke
         parsed.append(source)
         return parse(source, env)
 
-    monkeypatch.setattr("pages._markdown._PARSER.parse", counted)
+    monkeypatch.setattr("pages.kit.markdown._PARSER.parse", counted)
     for end in range(1, 20):
         growing(text + "and so on and on"[:end])
     assert max(map(len, parsed)) < 200

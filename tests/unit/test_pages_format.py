@@ -9,18 +9,22 @@ from decimal import Decimal
 import gradio as gr
 import pytest
 
-from core.catalog import Shelf
-from core.conversations import MARK_BEGIN, MARK_END, Hit, Meter, Turn
+from core.chat.runs import Snapshot
+from core.conversations import Hit, Meter, Turn
 from core.errors import BadRequest
 from core.gateway import BreakerState
 from core.messages import Parameters, Usage
-from core.models import Abilities, ModelInfo
-from core.prices import Price, Rates
+from core.models.catalog import ProviderModels
+from core.models.info import Abilities, ModelInfo
+from core.models.prices import Price, Rates
 from core.providers import Status
-from core.runs import Snapshot
-from pages import _chat_list, _chat_models, _chat_view, _settings_view, _shared
-from pages._chat_options import DEFAULT, Options
-from pages._chat_view import Look
+from core.text import MARK_BEGIN, MARK_END
+from pages.chat import list as chat_list
+from pages.chat import view
+from pages.chat.options import DEFAULT, Options
+from pages.chat.view import Look
+from pages.kit import format, handlers, model_picker
+from pages.settings import view
 
 TODAY = datetime.date(2026, 11, 21)
 NOW = datetime.datetime(2026, 11, 21, 12, tzinfo=datetime.UTC)
@@ -43,7 +47,7 @@ LOOK = Look(lambda model: model.partition("/")[2], lambda file: "")
     ],
 )
 def test_money(nano: int | None, written: str) -> None:
-    assert _shared.money(nano) == written
+    assert format.money(nano) == written
 
 
 @pytest.mark.parametrize(
@@ -51,7 +55,7 @@ def test_money(nano: int | None, written: str) -> None:
     [(0, "0"), (8192, "8,192"), (12_400, "12.4k"), (200_000, "200k"), (999_949, "999.9k"), (1_050_000, "1.05M")],
 )
 def test_count(number: int, written: str) -> None:
-    assert _shared.count(number) == written
+    assert format.count(number) == written
 
 
 @pytest.mark.parametrize(
@@ -59,12 +63,12 @@ def test_count(number: int, written: str) -> None:
     [(0.1, "0.10 s"), (0.996, "1.0 s"), (1.34, "1.3 s"), (9.96, "10 s"), (59.4, "59 s"), (125, "2 min 5 s")],
 )
 def test_seconds(value: float, written: str) -> None:
-    assert _shared.seconds(value) == written
+    assert format.seconds(value) == written
 
 
 def test_size_and_day() -> None:
-    assert [_shared.size(n) for n in (320, 12_000, 3_400_000)] == ["320 B", "12 kB", "3.4 MB"]
-    days = [_shared.day(NOW - datetime.timedelta(days=n), NOW) for n in (0, 1, 3, 40)]
+    assert [format.size(n) for n in (320, 12_000, 3_400_000)] == ["320 B", "12 kB", "3.4 MB"]
+    days = [format.day(NOW - datetime.timedelta(days=n), NOW) for n in (0, 1, 3, 40)]
     assert days == ["Today", "Yesterday", "Last 7 days", "October 2026"]
 
 
@@ -74,26 +78,26 @@ def meter(**changes: object) -> Meter:
 
 
 def test_meter_line() -> None:
-    line = _chat_view.meter_line("smollm2", meter())
+    line = view.meter_line("smollm2", meter())
     assert line == "smollm2 · 31 in · 61 out · $0 · first token 0.10 s · 113 tok/s"
     cached = meter(usage=Usage(1000, cached=900, output=5, reasoning=4), cost=None, first_token=None)
-    assert _chat_view.meter_line("m", cached) == "m · 1,000 in (900 cached) · 5 out (4 thinking) · price unknown"
+    assert view.meter_line("m", cached) == "m · 1,000 in (900 cached) · 5 out (4 thinking) · price unknown"
     counted = meter(usage=Usage(7, estimated=True), stop_reason="other")
-    assert _chat_view.meter_line("m", counted, "stopped").endswith("stopped by you")
-    assert "about 7 in" in _chat_view.meter_line("m", counted, "stopped")
+    assert view.meter_line("m", counted, "stopped").endswith("stopped by you")
+    assert "about 7 in" in view.meter_line("m", counted, "stopped")
     declined = meter(stop_reason="refusal", detail="unsafe")
-    assert _chat_view.meter_line("m", declined).endswith("declined: unsafe")
+    assert view.meter_line("m", declined).endswith("declined: unsafe")
 
 
 def test_footing() -> None:
-    line = _chat_view.footing(1_234_000, False, 92, 8192, "demonstration model")
+    line = view.footing(1_234_000, False, 92, 8192, "demonstration model")
     assert "$0.0012" in line
     assert "<b>92</b> of 8,192 tokens" in line
     assert "1 % of the context window is used" in line
     assert "demonstration model" in line
-    assert "price unknown" in _chat_view.footing(0, True, 0, None, "")
-    assert "at least $0.0012" in _chat_view.footing(1_234_000, True, 0, None, "")
-    assert 'class="full"' in _chat_view.footing(0, False, 9000, 8192, "")
+    assert "price unknown" in view.footing(0, True, 0, None, "")
+    assert "at least $0.0012" in view.footing(1_234_000, True, 0, None, "")
+    assert 'class="full"' in view.footing(0, False, 9000, 8192, "")
 
 
 def turn(**changes: object) -> Turn:
@@ -108,37 +112,37 @@ def below(drawn: list[object]) -> str:
 
 
 def test_what_a_person_wrote_is_escaped() -> None:
-    [message] = _chat_view.messages([turn(role="user", text="<b>x</b> & \x00")], LOOK)
+    [message] = view.messages([turn(role="user", text="<b>x</b> & \x00")], LOOK)
     assert "&lt;b&gt;x&lt;/b&gt; &amp; " in message.content[0].value
 
 
 def test_branches_are_offered_where_there_are_some_and_not_in_a_comparison() -> None:
     several = turn(siblings=("t0", "t1", "t2"))
-    drawn = below(_chat_view.messages([several], LOOK))
+    drawn = below(view.messages([several], LOOK))
     assert "2/3" in drawn
     assert 'data-do="show_branch" data-turn="t0"' in drawn
     assert 'data-do="show_branch" data-turn="t2"' in drawn
-    assert "show_branch" not in below(_chat_view.messages([turn()], LOOK))
+    assert "show_branch" not in below(view.messages([turn()], LOOK))
     comparing = Look(LOOK.name, LOOK.picture, comparing=True)
-    assert "show_branch" not in below(_chat_view.messages([several], comparing))
+    assert "show_branch" not in below(view.messages([several], comparing))
 
 
 def test_trouble_says_what_and_offers_a_way_out() -> None:
-    failed = below(_chat_view.messages([turn(status="failed", text="", error="It is <down>. Wait.")], LOOK))
+    failed = below(view.messages([turn(status="failed", text="", error="It is <down>. Wait.")], LOOK))
     assert "It is &lt;down&gt;. Wait." in failed
     assert 'data-do="retry_turn"' in failed
     assert "continue_turn" not in failed
-    broken = below(_chat_view.messages([turn(status="interrupted")], LOOK))
+    broken = below(view.messages([turn(status="interrupted")], LOOK))
     assert 'data-do="continue_turn"' in broken
 
 
 def test_a_running_answer_folds_its_thinking_when_the_text_begins() -> None:
     at_first = Snapshot("t1", "", "hm", "streaming", model="maker/m")
-    thinking, rest = _chat_view.answer(at_first, LOOK)
+    thinking, rest = view.answer(at_first, LOOK)
     assert thinking.metadata == {"title": "Thinking", "status": "pending"}
     assert "thinking" in rest.content[-1].value
     later = Snapshot("t1", "well", "hm", "streaming", notices=("Tried again.",), model="maker/m")
-    thinking, rest = _chat_view.answer(later, LOOK)
+    thinking, rest = view.answer(later, LOOK)
     assert thinking.metadata == {"title": "Thoughts", "status": "done"}
     assert rest.content[0].text == "well"
     assert "Tried again." in rest.content[-1].value
@@ -146,11 +150,11 @@ def test_a_running_answer_folds_its_thinking_when_the_text_begins() -> None:
 
 def test_search_results_are_escaped_and_say_how_they_were_found() -> None:
     hit = Hit("c1", "<i>", "t1", f"a {MARK_BEGIN}<b>{MARK_END} c", "both", 1.0)
-    drawn = _chat_list.found([hit], "<q>", "c1")
+    drawn = chat_list.found([hit], "<q>", "c1")
     assert "<mark>&lt;b&gt;</mark>" in drawn
     assert "&lt;i&gt;" in drawn
     assert "found by words and meaning" in drawn
-    assert "Nothing is like “&lt;q&gt;”." in _chat_list.found([], "<q>", "")
+    assert "Nothing is like “&lt;q&gt;”." in chat_list.found([], "<q>", "")
 
 
 def _price(input: str, output: str) -> Price:
@@ -161,22 +165,22 @@ def test_choices() -> None:
     ready, without = Status("ready"), Status("no_key", "No key for Acme.", "Add ACME_API_KEY.")
     old = ModelInfo("a/old", "Old", retires=datetime.date(2026, 12, 1), note="slow")
     shelves = [
-        Shelf("a", "Alpha", False, ready, (ModelInfo("a/new"), old)),
-        Shelf("acme", "Acme", True, without, (ModelInfo("acme/x"),)),
-        Shelf("embedded", "Embedded", False, ready, (ModelInfo("embedded/m"),)),
+        ProviderModels("a", "Alpha", False, ready, (ModelInfo("a/new"), old)),
+        ProviderModels("acme", "Acme", True, without, (ModelInfo("acme/x"),)),
+        ProviderModels("embedded", "Embedded", False, ready, (ModelInfo("embedded/m"),)),
     ]
     prices = {"a/new": _price("2.5", "10"), "embedded/m": _price("0", "0")}
-    entries = _chat_models.choices(shelves, TODAY, prices.get)
+    entries = model_picker.choices(shelves, TODAY, prices.get)
     assert entries == [
         ("new  ·  Alpha  ($2.5 in, $10 out per million tokens)", "a/new"),
         ("Old  ·  Alpha  (retires 2026-12-01; slow; price unknown)", "a/old"),
         ("m  ·  Embedded  (free)", "embedded/m"),
         ("Acme  —  No key for Acme. Add ACME_API_KEY.", "!acme"),
     ]
-    assert _chat_models.models_only(entries)[1] == ("Old  ·  Alpha", "a/old")
-    assert _chat_models.default(entries, []) == "embedded/m"
-    assert _chat_models.default(entries, ["acme/x", "a/old"]) == "a/old"
-    kept = _chat_models.with_kept(entries, ["gone/x", "a/new"], {"gone/x": "Gone"})
+    assert model_picker.models_only(entries)[1] == ("Old  ·  Alpha", "a/old")
+    assert model_picker.default(entries, []) == "embedded/m"
+    assert model_picker.default(entries, ["acme/x", "a/old"]) == "a/old"
+    kept = model_picker.with_kept(entries, ["gone/x", "a/new"], {"gone/x": "Gone"})
     assert kept[0] == ("Gone (not available now)", "gone/x")
     assert len(kept) == 5
 
@@ -235,16 +239,16 @@ def test_options_fit_the_model(options: Options) -> None:
 
 
 async def test_nothing_but_a_sentence_gets_out() -> None:
-    @_shared.guarded
+    @handlers.guarded
     async def known() -> None:
         raise BadRequest("It is <wrong>.", "Change it.")
 
-    @_shared.guarded
+    @handlers.guarded
     async def stream() -> AsyncIterator[int]:
         yield 1
         raise RuntimeError("the secret is 42")
 
-    @_shared.guarded
+    @handlers.guarded
     def plain() -> None:
         raise ValueError("the secret is 42")
 
@@ -255,7 +259,7 @@ async def test_nothing_but_a_sentence_gets_out() -> None:
     with pytest.raises(gr.Error) as caught:
         async for _ in stream():
             pass
-    assert caught.value.message == _shared.UNEXPECTED
+    assert caught.value.message == handlers.UNEXPECTED
     with pytest.raises(gr.Error) as caught:
         plain()
     assert "secret" not in caught.value.message
@@ -263,16 +267,16 @@ async def test_nothing_but_a_sentence_gets_out() -> None:
 
 def test_what_the_page_sends_is_checked() -> None:
     event = gr.EventData(None, {"turn": "t1", "value": {"a": 1}})
-    assert _shared.sent(event, "turn") == "t1"
-    assert _shared.sent(event, "value") == ""
-    assert _shared.sent(event, "missing") == ""
-    assert _shared.sent(gr.EventData(None, None), "turn") == ""
+    assert handlers.sent(event, "turn") == "t1"
+    assert handlers.sent(event, "value") == ""
+    assert handlers.sent(event, "missing") == ""
+    assert handlers.sent(gr.EventData(None, None), "turn") == ""
 
 
 def test_the_settings_tab_names_what_is_left_alone() -> None:
-    shelf = Shelf("qwen", "Qwen", True, Status("ready"), ())
+    shelf = ProviderModels("qwen", "Qwen", True, Status("ready"), ())
     paused = BreakerState("open", 5, datetime.datetime.now(datetime.UTC), "It is <down>.")
-    of_model = _settings_view.providers([shelf], {"qwen": BreakerState("closed", models={"qwen/a": paused})})
+    of_model = view.providers([shelf], {"qwen": BreakerState("closed", models={"qwen/a": paused})})
     assert "Partly paused" in of_model and "qwen/a: 5 failures in a row. It is &lt;down&gt;. Tried again at" in of_model
-    assert "Paused" in _settings_view.providers([shelf], {"qwen": paused})
-    assert "Ready" in _settings_view.providers([shelf], {"qwen": BreakerState("closed")})
+    assert "Paused" in view.providers([shelf], {"qwen": paused})
+    assert "Ready" in view.providers([shelf], {"qwen": BreakerState("closed")})

@@ -10,14 +10,15 @@ from dataclasses import replace
 
 import pytest
 
-from core.prompts import Entry, Found, Move
+from core.prompts import Move, PromptEntry, PromptHit
 from core.prompts.content import parse_content
-from core.prompts.diff import diff
+from core.prompts.editing.diff import diff
 from core.prompts.usage import PromptUse
 from core.prompts.version import Version
-from pages import _prompts_diff, _prompts_list, _prompts_view, _prompts_words
-from pages._prompts_list import Frame
-from pages._prompts_room import Room, total
+from pages.prompts import diff as prompts_diff
+from pages.prompts import list, view, words
+from pages.prompts.list import Frame
+from pages.prompts.room import Room, total
 
 NOW = datetime.datetime(2026, 11, 21, 12, tzinfo=datetime.UTC)
 NASTY = "<img src=x onerror=alert(1)>\"'&"
@@ -42,41 +43,41 @@ def made(text: str = "Say {{ thing }}.", number: int = 1, **about: object) -> Ve
     ],
 )
 def test_times_as_people_say_them(passed: dict[str, int], said: str) -> None:
-    assert _prompts_words.ago(NOW - datetime.timedelta(**passed), NOW) == said
+    assert words.ago(NOW - datetime.timedelta(**passed), NOW) == said
 
 
 def test_programs_hold_the_values_as_they_are() -> None:
     version = made()
-    call = ast.parse(_prompts_words.python(version, {}, ())).body[-2]
+    call = ast.parse(words.python(version, {}, ())).body[-2]
     assert isinstance(call, ast.Assign) and isinstance(call.value, ast.Call)
     given = {word.arg: ast.literal_eval(word.value) for word in call.value.keywords}
     assert given["model"] == "prompt/team/reply@1"
     assert given["extra_body"]["variables"] == {"thing": NASTY, "flags": [True, None, {"a": 1.5}], "free": None}
-    assert given["extra_body"]["prompt_model"] == _prompts_words.MODEL  # the page puts in the one that is chosen
-    body = json.loads(shlex.split(_prompts_words.curl(version, {}, ()))[-1])
+    assert given["extra_body"]["prompt_model"] == words.MODEL  # the page puts in the one that is chosen
+    body = json.loads(shlex.split(words.curl(version, {}, ()))[-1])
     assert body["variables"] == given["extra_body"]["variables"]
     assert body["messages"] == given["messages"] == [{"role": "user", "content": "Your question"}]
 
 
 def test_programs_ask_for_what_is_live() -> None:
     version = made(number=2)
-    assert '"prompt/team/reply@production"' in _prompts_words.python(version, {"production": 2}, ("production",))
-    assert '"prompt/team/reply@2"' in _prompts_words.python(version, {"production": 1, "staging": 2}, ("production",))
+    assert '"prompt/team/reply@production"' in words.python(version, {"production": 2}, ("production",))
+    assert '"prompt/team/reply@2"' in words.python(version, {"production": 1, "staging": 2}, ("production",))
 
 
 def test_nothing_that_somebody_wrote_becomes_html() -> None:
     old = made(NASTY, 1)
     new = made(NASTY + " more", 2, description=NASTY, tags=(NASTY[:20],), change=NASTY, author=NASTY)
-    entry = Entry("team/reply", (1, 2), new, {"production": 2})
+    entry = PromptEntry("team/reply", (1, 2), new, {"production": 2})
     move = Move(1, NOW, NASTY, "production", None, 2, NASTY, "", "", "")
     room = Room(entry, new, [new, old], [move], FRAME.protected, {}, NOW, problem=NASTY)
     pages = [
-        _prompts_list.whole([entry], "tag:" + NASTY, [], FRAME),
-        _prompts_list.found([Found("team/reply", 1, NASTY, "words", 1.0)], {"team/reply": entry}, NASTY, "", FRAME),
-        _prompts_view.head(room),
-        _prompts_view.views(room),
-        _prompts_view.lost(NASTY, NASTY),
-        _prompts_diff.whole(old, new, diff(old, new)),
+        list.whole([entry], "tag:" + NASTY, [], FRAME),
+        list.found([PromptHit("team/reply", 1, NASTY, "words", 1.0)], {"team/reply": entry}, NASTY, "", FRAME),
+        view.head(room),
+        view.views(room),
+        view.lost(NASTY, NASTY),
+        prompts_diff.whole(old, new, diff(old, new)),
     ]
     for page in pages:
         assert "<img" not in page
@@ -84,24 +85,24 @@ def test_nothing_that_somebody_wrote_becomes_html() -> None:
 
 
 def test_a_search_leads_to_the_version_that_was_found() -> None:
-    entry = Entry("team/reply", (1, 2), made(number=2), {})
-    hits = [Found("team/reply", 1, "old words", "words", 1.0)]
-    assert 'data-ref="team/reply@1"' in _prompts_list.found(hits, {"team/reply": entry}, "old", "", FRAME)
+    entry = PromptEntry("team/reply", (1, 2), made(number=2), {})
+    hits = [PromptHit("team/reply", 1, "old words", "words", 1.0)]
+    assert 'data-ref="team/reply@1"' in list.found(hits, {"team/reply": entry}, "old", "", FRAME)
     hits = [replace(hits[0], number=2)]
-    assert 'data-ref="team/reply"' in _prompts_list.found(hits, {"team/reply": entry}, "old", "", FRAME)
-    assert "Nothing is like" in _prompts_list.found(hits, {"team/reply": entry}, "old", "label:staging", FRAME)
+    assert 'data-ref="team/reply"' in list.found(hits, {"team/reply": entry}, "old", "", FRAME)
+    assert "Nothing is like" in list.found(hits, {"team/reply": entry}, "old", "label:staging", FRAME)
 
 
 def test_long_lists_end_with_a_hint() -> None:
-    entries = [Entry(f"p{n}", (1,), made(), {}) for n in range(_prompts_list.MOST_ROWS + 7)]
-    page = _prompts_list.whole(entries, "", [], FRAME)
-    assert page.count('class="prompt"') == _prompts_list.MOST_ROWS
+    entries = [PromptEntry(f"p{n}", (1,), made(), {}) for n in range(list.MOST_ROWS + 7)]
+    page = list.whole(entries, "", [], FRAME)
+    assert page.count('class="prompt"') == list.MOST_ROWS
     assert "7 more." in page
 
 
 def test_which_versions_are_compared_first() -> None:
     versions = [made(number=n, parent=1 if n == 4 else n - 1 or None) for n in (4, 3, 2, 1)]
-    entry = Entry("team/reply", (1, 2, 3, 4), versions[0], {})
+    entry = PromptEntry("team/reply", (1, 2, 3, 4), versions[0], {})
 
     def pair(version: Version) -> tuple[int, int]:
         return Room(entry, version, versions, [], (), {}, NOW).pair

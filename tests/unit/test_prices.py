@@ -13,7 +13,7 @@ from genai_prices.data_snapshot import get_snapshot
 
 from core.errors import SettingsError
 from core.messages import Usage
-from core.prices import LOCAL, Prices
+from core.models.prices import LOCAL, Prices
 from core.settings import Settings
 
 ANTHROPIC = [

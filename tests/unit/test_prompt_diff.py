@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from core.prompts.align import Effort, best, common
 from core.prompts.content import Content, parse_content
-from core.prompts.diff import Diff, Field, Gap, Row, Span, diff, fold, unified_text
+from core.prompts.editing.diff import Diff, Field, Gap, Row, Span, diff, fold, unified_text
+from core.prompts.editing.sequence_diff import Effort, best, common
 from core.prompts.version import Version
 
 QUICK = 2.0  # seconds of processor time, on any machine; here it takes a tenth

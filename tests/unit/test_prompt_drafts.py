@@ -10,7 +10,7 @@ import pytest
 from core.errors import BadRequest
 from core.prompts.authors import NOBODY, author_of
 from core.prompts.content import Content, Example, PromptMessage, PromptParameters, Variable
-from core.prompts.drafts import Draft, ExampleRow, ParameterTexts, Row, VariableRow
+from core.prompts.editing.drafts import Draft, ExampleRow, MessageRow, ParameterTexts, VariableRow
 from core.prompts.version import Version
 from core.settings import Settings
 
@@ -39,7 +39,7 @@ def version(content: Content = FULL, **more: object) -> Version:
 
 
 def draft(**fields: object) -> Draft:
-    return Draft(messages=[Row(role="user", content="Hello")]).model_copy(update=fields)
+    return Draft(messages=[MessageRow(role="user", content="Hello")]).model_copy(update=fields)
 
 
 def test_a_version_comes_back_as_it_was() -> None:
@@ -73,7 +73,11 @@ def test_a_draft_of_many_megabytes_is_refused() -> None:
 
 
 def test_empty_messages_and_examples_are_left_out() -> None:
-    rows = [Row(role="system", content=" \n"), Row(role="user", content="Hello"), Row(role="assistant")]
+    rows = [
+        MessageRow(role="system", content=" \n"),
+        MessageRow(role="user", content="Hello"),
+        MessageRow(role="assistant"),
+    ]
     made = draft(messages=rows, examples=[ExampleRow(), ExampleRow(input="a")], nearest="")
     assert [message.role for message in made.content().messages] == ["user"]
     assert made.content().examples == (Example(input="a", output=""),)
@@ -81,11 +85,11 @@ def test_empty_messages_and_examples_are_left_out() -> None:
 
 def test_without_any_text_there_is_nothing_to_run() -> None:
     with pytest.raises(BadRequest, match="The prompt is empty"):
-        draft(messages=[Row(role="system")]).content()
+        draft(messages=[MessageRow(role="system")]).content()
 
 
 def test_a_system_message_in_the_middle_is_refused() -> None:
-    rows = [Row(role="user", content="a"), Row(role="system", content="b")]
+    rows = [MessageRow(role="user", content="a"), MessageRow(role="system", content="b")]
     with pytest.raises(BadRequest, match="only be the first"):
         draft(messages=rows).content()
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from core.errors import BadRequest
 from core.messages import Effort
 from core.prompts.content import Content, parse_content
-from core.prompts.drafts import Draft, ParameterTexts, Row, VariableRow
+from core.prompts.editing.drafts import Draft, MessageRow, ParameterTexts, VariableRow
 from core.prompts.version import Version
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00\r"), max_size=8)
@@ -101,7 +101,7 @@ def test_short_numbers_look_as_they_were_written() -> None:
 
 def test_escapes_of_stop_texts() -> None:
     def read(stop: str) -> Draft:
-        return Draft(messages=[Row(content="a")], parameters=ParameterTexts(stop=stop))
+        return Draft(messages=[MessageRow(content="a")], parameters=ParameterTexts(stop=stop))
 
     assert read("\\n\\n\r\n\nEND \\\\d\\u00e9\\t").content().parameters.stop == ("\n\n", "END \\dé\t")
     for wrong in ("a\\d", "a\\", "\\u12"):
@@ -112,7 +112,7 @@ def test_escapes_of_stop_texts() -> None:
 
 @pytest.mark.parametrize("number", ["1e999", "[-1e999]", '{"a": 1e400}', "1" * 5000])
 def test_a_number_that_cannot_be_saved_is_refused_with_a_sentence(number: str) -> None:
-    made = Draft(messages=[Row(content="{{ x }}")], variables={"x": VariableRow(default=number, is_json=True)})
+    made = Draft(messages=[MessageRow(content="{{ x }}")], variables={"x": VariableRow(default=number, is_json=True)})
     with pytest.raises(BadRequest, match="The default of x holds a number that is too large"):
         made.content()
     assert "number that is too large" in made.troubles()["variable:x"]
@@ -120,7 +120,12 @@ def test_a_number_that_cannot_be_saved_is_refused_with_a_sentence(number: str) -
 
 def test_an_empty_default_is_told_from_none() -> None:
     def default(**row: Any) -> Any:
-        return Draft(messages=[Row(content="a")], variables={"x": VariableRow(**row)}).content().variables["x"].default
+        return (
+            Draft(messages=[MessageRow(content="a")], variables={"x": VariableRow(**row)})
+            .content()
+            .variables["x"]
+            .default
+        )
 
     assert default() is None
     assert default(is_json=True) is None

@@ -10,19 +10,19 @@ from typing import Any
 
 import pytest
 
+from core.chat.runs import Snapshot
 from core.conversations import Meter
 from core.errors import BadRequest
 from core.messages import Usage
-from core.models import Abilities, ModelInfo
+from core.models.info import Abilities, ModelInfo
 from core.prompts.content import parse_content
-from core.prompts.drafts import Draft, ParameterTexts, Row, VariableRow
-from core.prompts.estimates import Estimate
-from core.runs import Snapshot
+from core.prompts.editing.drafts import Draft, MessageRow, ParameterTexts, VariableRow
+from core.prompts.editing.estimates import Estimate
 from core.services import Services
 from core.settings import Settings
-from pages._prompts_look import Looks, cost_line, fit
-from pages._prompts_run import Running, below, drawn
-from pages._prompts_save import Saving
+from pages.prompts.editor.looks import DraftChecks, cost_line, fit
+from pages.prompts.editor.run import Running, below, drawn
+from pages.prompts.editor.save import Saving
 from tests.scripted import Scripted
 
 INFO = ModelInfo("lab/dear", label="Dear", context=8192)
@@ -112,12 +112,12 @@ async def services(settings: Callable[..., Settings]) -> AsyncIterator[Services]
         await made.close()
 
 
-def rows(*texts: str) -> list[Row]:
-    return [Row(role="user", content=text) for text in texts]
+def rows(*texts: str) -> list[MessageRow]:
+    return [MessageRow(role="user", content=text) for text in texts]
 
 
 async def test_a_look_at_a_draft(services: Services) -> None:
-    looks = Looks(services)
+    looks = DraftChecks(services)
     draft = Draft(
         made_from=1,
         turn=7,
@@ -137,7 +137,7 @@ async def test_a_look_at_a_draft(services: Services) -> None:
 
 
 async def test_a_look_at_what_is_still_wrong_never_fails(services: Services) -> None:
-    looks = Looks(services)
+    looks = DraftChecks(services)
     for messages in ([], rows("{{ a"), rows("{% include 'no/such' %}"), rows("{{ a.b.c }}"), rows("{{ 1/0 }}")):
         told = looks.look(Draft(messages=messages, variables={"a": VariableRow(example="x")}, values={"a": "["}))
         assert told["error"], messages
@@ -159,7 +159,7 @@ async def test_a_look_at_what_is_still_wrong_never_fails(services: Services) -> 
 async def test_a_wrong_schema_is_told_and_neither_run_nor_saved(
     services: Services, schema: dict[str, Any], sentence: str
 ) -> None:
-    looks = Looks(services)
+    looks = DraftChecks(services)
     draft = Draft(messages=rows("Hi"), answer_schema=json.dumps(schema), model="scripted/echo")
     told = await asyncio.to_thread(looks.look, draft)
     assert told["troubles"]["schema"].startswith(sentence)
@@ -168,7 +168,7 @@ async def test_a_wrong_schema_is_told_and_neither_run_nor_saved(
 
 
 async def test_the_samples_variables_go_with_its_texts(services: Services) -> None:
-    looks = Looks(services)
+    looks = DraftChecks(services)
     changed = Draft.sample().model_copy(update={"messages": rows("{{ mine }} {{ shop }}")})
     assert set(looks.content(changed).variables) == {"mine", "shop"}
     assert [one["name"] for one in looks.look(changed)["variables"]] == ["mine", "shop"]
@@ -179,7 +179,7 @@ async def test_the_samples_variables_go_with_its_texts(services: Services) -> No
 async def test_nothing_is_saved_where_it_is_not_allowed(settings: Callable[..., Settings]) -> None:
     services = Services.open(settings(PARLEY_PROMPTS_WRITE="off"), {"scripted": Scripted()})
     try:
-        saving = Saving(services, Looks(services))
+        saving = Saving(services, DraftChecks(services))
         source = Draft.sample().model_copy(update={"name": "a/b"}).model_dump_json()
         event, request = SimpleNamespace(_data={"change": "x"}), SimpleNamespace(headers={})
         window, version = await saving.save(source, event, request)  # type: ignore[arg-type]
@@ -195,7 +195,7 @@ async def test_nothing_is_saved_where_it_is_not_allowed(settings: Callable[..., 
 async def test_the_call_says_which_version_it_was(services: Services) -> None:
     content = parse_content({"messages": [{"role": "system", "content": "Be {{ mood }}."}], "model": "scripted/echo"})
     version = services.registry.save("a/b", services.templates.check(content), author="Ada").version
-    running = Running(services, Looks(services))
+    running = Running(services, DraftChecks(services))
     request: Any = SimpleNamespace(headers={"x-parley-visitor": "v"})
     draft = Draft.of(version).model_copy(update={"values": {"mood": "calm"}})
     with pytest.raises(BadRequest, match="ends without a question"):

@@ -8,8 +8,8 @@ import pytest
 
 from core.messages import ChatRequest, Message, Parameters
 from core.prompts.content import parse_content
-from core.prompts.render import Part, Rendered
 from core.prompts.run import over, request_for
+from core.prompts.templates.render import Part, Rendered
 from core.prompts.version import Version
 from core.services import Services
 from core.settings import Settings

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
+from core.chat.prompt_runs import PromptRuns
 from core.errors import BadRequest
 from core.files.child import Child
-from core.ledger import Filter
+from core.ledger.store import Filter
 from core.messages import ChatRequest, Message, Parameters
-from core.models import ModelInfo
-from core.prices import Prices
-from core.prompts import fitting
-from core.prompts.estimates import ASSUMED, PER_MESSAGE, estimate
-from core.prompts.trials import Trials
+from core.models.info import ModelInfo
+from core.models.prices import Prices
+from core.prompts.editing import schema_check
+from core.prompts.editing.estimates import ASSUMED, PER_MESSAGE, estimate
 from core.services import Services
 from core.settings import Settings
 from tests.scripted import Scripted
@@ -36,11 +36,11 @@ def _end() -> Iterator[None]:
 
 
 def misfit(answer: str, schema: dict[str, Any]) -> str:
-    return fitting.misfit(CHILD, answer, schema)
+    return schema_check.misfit(CHILD, answer, schema)
 
 
 def check_schema(schema: dict[str, Any]) -> None:
-    fitting.check_schema(CHILD, schema)
+    schema_check.check_schema(CHILD, schema)
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ def asking(model: str) -> ChatRequest:
 
 
 async def test_a_run_streams_and_is_recorded(services: Services) -> None:
-    trials = Trials(services.gateway, services.ledger, services.threads.database)
+    trials = PromptRuns(services.gateway, services.ledger, services.threads.database)
     async with aclosing(trials.run("page", asking("words"), every=0.01)) as snapshots:
         seen = [snapshot async for snapshot in snapshots]
     assert seen[0].status == "streaming"
@@ -197,7 +197,7 @@ async def test_a_run_streams_and_is_recorded(services: Services) -> None:
 
 
 async def test_an_error_is_told_and_not_raised(services: Services) -> None:
-    trials = Trials(services.gateway, services.ledger, services.threads.database)
+    trials = PromptRuns(services.gateway, services.ledger, services.threads.database)
     async with aclosing(trials.run("page", asking("fails"))) as snapshots:
         last = [snapshot async for snapshot in snapshots][-1]
     assert (last.status, last.error) == (
@@ -208,7 +208,7 @@ async def test_an_error_is_told_and_not_raised(services: Services) -> None:
 
 async def test_stop_ends_it_at_once_and_keeps_what_had_come(services: Services) -> None:
     services.providers["scripted"].words = 5000  # type: ignore[attr-defined]
-    trials = Trials(services.gateway, services.ledger, services.threads.database)
+    trials = PromptRuns(services.gateway, services.ledger, services.threads.database)
     async with aclosing(trials.run("page", asking("words"), every=0.01)) as snapshots:
         async for snapshot in snapshots:
             last = snapshot
@@ -221,7 +221,7 @@ async def test_stop_ends_it_at_once_and_keeps_what_had_come(services: Services) 
 
 
 async def test_a_page_that_goes_away_ends_the_call_and_it_is_recorded(services: Services) -> None:
-    trials = Trials(services.gateway, services.ledger, services.threads.database)
+    trials = PromptRuns(services.gateway, services.ledger, services.threads.database)
     provider = services.providers["scripted"]
     async with aclosing(trials.run("page", asking("silent"), idle=0.01)) as snapshots:
         async for _ in snapshots:
@@ -237,7 +237,7 @@ async def test_a_page_that_goes_away_ends_the_call_and_it_is_recorded(services: 
 
 
 async def test_a_second_run_of_a_page_stops_the_first(services: Services) -> None:
-    trials = Trials(services.gateway, services.ledger, services.threads.database)
+    trials = PromptRuns(services.gateway, services.ledger, services.threads.database)
 
     async def first() -> str:
         async with aclosing(trials.run("page", asking("silent"), idle=0.01)) as snapshots:

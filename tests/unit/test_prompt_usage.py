@@ -10,17 +10,17 @@ import pytest
 from sqlalchemy import insert, literal, select
 
 from core.conversations import Conversations, Meter, Turn
+from core.conversations.formats import export_json, import_json
 from core.conversations.rows import turn_values
-from core.ledger import Attempt, Filter, Ledger, Outcome
+from core.ledger.store import Attempt, Filter, Ledger, Outcome
 from core.messages import Usage
-from core.prices import Prices
+from core.models.prices import Prices
 from core.prompts.usage import PromptUsage, PromptUse
 from core.settings import Settings
 from core.store.database import Database
 from core.store.embeddings import embedder
 from core.store.tables import messages
 from core.store.vectors import Vectors
-from core.transfer import export_json, import_json
 
 ADA, BOB = "ada", "bob"
 ASKED = Attempt(model="openai/gpt-6-luna", prompt_name="support/reply", prompt_version=3, prompt_hash="ab")

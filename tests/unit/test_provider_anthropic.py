@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from core import errors
-from core.facts import facts_of
 from core.messages import Attachment, Begun, ChatRequest, Done, Event, Message, Parameters, Reply, TextDelta, collect
+from core.models.facts import facts_of
 from core.providers._engine import Engine
 from core.providers.anthropic import Anthropic, providers
 from tests.fake_server import FakeServer

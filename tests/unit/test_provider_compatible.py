@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from core import errors
-from core.facts import facts_of
 from core.messages import Attachment, Begun, ChatRequest, Done, Event, Message, Parameters, Reply, TextDelta, collect
-from core.models import Abilities, ModelInfo
+from core.models.facts import facts_of
+from core.models.info import Abilities, ModelInfo
 from core.providers._chat_completions import ChatCompletions
 from core.providers._engine import Engine
 from core.providers.compatible import providers

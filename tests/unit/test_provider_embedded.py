@@ -21,7 +21,7 @@ import pytest
 
 from core.errors import ContextTooLong, Interrupted, ModelNotFound, ProviderUnavailable
 from core.messages import ChatRequest, Done, Message, Parameters, Reply, TextDelta, collect
-from core.models import Abilities, ModelInfo
+from core.models.info import Abilities, ModelInfo
 from core.providers._engine import Engine
 from core.providers._gguf import read_head
 from core.providers.embedded import Embedded, files, providers, short_name

@@ -35,7 +35,7 @@ from core.messages import (
     Usage,
     collect,
 )
-from core.models import Abilities, ModelInfo
+from core.models.info import Abilities, ModelInfo
 from core.providers._ollama_wire import address_of
 from core.providers.ollama import Ollama, providers
 from core.settings import Settings

@@ -10,19 +10,8 @@ from typing import Any
 import pytest
 
 from core import errors
-from core.facts import facts_of
-from core.messages import (
-    Attachment,
-    Begun,
-    ChatRequest,
-    Done,
-    Event,
-    Message,
-    Parameters,
-    Reply,
-    TextDelta,
-    collect,
-)
+from core.messages import Attachment, Begun, ChatRequest, Done, Event, Message, Parameters, Reply, TextDelta, collect
+from core.models.facts import facts_of
 from core.providers._chat_completions import ChatCompletions
 from core.providers.openai import OpenAI, providers
 from core.settings import Settings

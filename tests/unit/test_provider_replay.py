@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from core import recordings
 from core.errors import BadRequest, ModelNotFound, StorageError
+from core.files import recordings
+from core.files.recordings import Recorded
 from core.messages import (
     Begun,
     ChatRequest,
@@ -28,7 +29,6 @@ from core.messages import (
     collect,
 )
 from core.providers.replay import Replay, providers
-from core.recordings import Recorded
 from core.settings import Settings
 
 
@@ -198,7 +198,7 @@ async def test_an_empty_folder_and_no_path_out_of_it(settings: Callable[..., Set
     (provider,) = providers(settings(PARLEY_REPLAY_DIR=tmp_path / "inside"))
     assert await provider.models({}) == []
     assert (await provider.status({})).state == "missing"
-    from core.models import ModelInfo
+    from core.models.info import ModelInfo
 
     with pytest.raises(ModelNotFound):
         await collect(provider.stream(asked("Hi", model="replay/../outside"), ModelInfo("replay/../outside")))

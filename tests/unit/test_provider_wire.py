@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from core import errors
 from core.messages import ChatRequest, Done, Message, Usage
 from core.providers._chat_wire import ChatDecoder
-from core.providers._errors import LONGEST, Asked, explain, from_event, from_status, retry_after, tidy
+from core.providers._errors import LONGEST, CallTarget, explain, from_event, from_status, retry_after, tidy
 from core.providers._json import decode, encode
 from core.providers._messages_wire import usage_of
 from core.providers._responses_wire import ResponsesDecoder
@@ -23,7 +23,7 @@ from core.providers._sse import EventSplitter
 from core.providers._think import ThinkSplitter
 from core.tokens import estimate_tokens
 
-ASKED = Asked("Maker", "http://host/v1", "big-1", has_key=True, secrets=("abcdefgh12345678",))
+ASKED = CallTarget("Maker", "http://host/v1", "big-1", has_key=True, secrets=("abcdefgh12345678",))
 
 
 def split(stream: bytes, cuts: list[int]) -> list[bytes]:

@@ -15,9 +15,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from core.errors import BadRequest, NotFound
+from core.names import Ref
 from core.prompts import Registry
 from core.prompts.content import parse_content
-from core.prompts.names import Ref
 from core.prompts.version import Version, from_text, published_schema, to_text
 from tests.prompt_files import again, registry, says
 

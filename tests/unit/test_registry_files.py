@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from core.errors import BadRequest, StorageError
-from core.prompts import Registry, files
-from core.prompts.ground import shipped
+from core.prompts import Registry
+from core.prompts.registry import files
+from core.prompts.registry.bootstrap import shipped
 from tests.prompt_files import Make, again, age, empty_root, registry, says
 
 __all__ = ["again", "registry"]

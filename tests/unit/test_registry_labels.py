@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from core.errors import BadRequest, NotFound
-from core.prompts import Registry, labels
+from core.prompts import Registry
 from core.prompts.content import digest
-from core.prompts.files import Lock
+from core.prompts.registry import labels
+from core.prompts.registry.files import Lock
 from core.prompts.version import Version, to_text
 from tests.prompt_files import again, registry, says
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from core.prompts import Registry
-from core.prompts.cache import Cache
-from core.prompts.numbers import Numbers
+from core.prompts.registry.cache import Cache
+from core.prompts.registry.numbers import Numbers
 from tests.prompt_files import again, registry, says
 
 __all__ = ["again", "registry"]

@@ -14,7 +14,7 @@ import pytest
 
 from core.errors import BadRequest
 from core.prompts import Registry
-from core.prompts.labels import parse
+from core.prompts.registry.labels import parse
 from tests.prompt_files import again, registry, says
 
 __all__ = ["again", "registry"]

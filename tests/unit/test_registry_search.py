@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from core.conversations import MARK_BEGIN, MARK_END
 from core.prompts import Registry
 from core.prompts.content import parse_content
-from core.prompts.words import LONGEST, fold
+from core.prompts.registry.words import LONGEST, fold
 from core.store.embeddings import embedder
 from core.store.items import Match
 from core.store.vectors import Vectors
+from core.text import MARK_BEGIN, MARK_END
 from tests.prompt_files import Make, again, registry, says
 
 __all__ = ["again", "registry"]

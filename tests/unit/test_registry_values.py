@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from core.errors import BadRequest
-from core.prompts import Registry, changes, content
+from core.prompts import Registry, content
 from core.prompts.content import LARGEST, Content, parse_content
+from core.prompts.registry import changes
 from core.prompts.version import Version, from_text, to_text
 from tests.prompt_files import again, registry, says
 
@@ -92,7 +93,7 @@ def test_what_nobody_thought_of_stops_nothing_either(registry: Registry, monkeyp
     registry.save("a", says("x"))
     (registry.root / "b").mkdir()
     (registry.root / "b/v1.yaml").write_text("x: y")
-    monkeypatch.setattr("core.prompts.shelf.from_text", fails)
+    monkeypatch.setattr("core.prompts.registry.prompt_folder.from_text", fails)
     assert [problem.what for problem in registry.problems()] == ["b/v1.yaml holds something that no version can hold."]
 
 

@@ -16,8 +16,9 @@ import pytest
 import watchfiles
 
 from core.errors import BadRequest
-from core.prompts import Registry, files, version, watch
-from core.prompts.shelf import Shelf
+from core.prompts import Registry, version
+from core.prompts.registry import files, watch
+from core.prompts.registry.prompt_folder import PromptFolder
 from tests.prompt_files import Make, again, age, registry, says
 
 __all__ = ["again", "registry"]
@@ -257,7 +258,9 @@ def test_a_version_is_read_without_parsing_when_nothing_changed(
     """Right after saving the file's time cannot be trusted, so its bytes are compared."""
     registry.save("a", says("One"))
     parsed: list[object] = []
-    monkeypatch.setattr("core.prompts.shelf.from_text", lambda *args: parsed.append(args) or version.from_text(*args))
+    monkeypatch.setattr(
+        "core.prompts.registry.prompt_folder.from_text", lambda *args: parsed.append(args) or version.from_text(*args)
+    )
     for _ in range(5):
         assert registry.version("a").content == says("One")
     assert parsed == []
@@ -272,10 +275,10 @@ def test_a_newest_version_that_cannot_be_read_does_not_end_the_watch(
     again(PARLEY_DATA_DIR=tmp_path / "other").list()  # the next run need not read it
     one = again(PARLEY_DATA_DIR=tmp_path / "other")
 
-    def refuse(shelf: Shelf) -> None:
+    def refuse(shelf: PromptFolder) -> None:
         raise BadRequest("a@1 was changed by hand between two looks.", "Restore it.")
 
-    monkeypatch.setattr(Shelf, "_newest", refuse)
+    monkeypatch.setattr(PromptFolder, "_newest", refuse)
     one.start()
     soon(lambda: one.scanned)
     registry.save("b", says("Two"))

@@ -13,7 +13,7 @@ import pytest
 
 from core.errors import BadRequest
 from core.prompts.content import parse_content
-from core.prompts.templates import Templates
+from core.prompts.templates.templates import Templates
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = 2.0  # seconds of processor time

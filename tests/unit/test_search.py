@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 from sqlalchemy import delete, event
 
-from core.conversations import MARK_BEGIN, MARK_END, Conversations, Hit
-from core.conversations.index import PIECE, pieces
-from core.conversations.snippets import fold, snippet
+from core.conversations import Conversations, Hit
 from core.settings import Settings
 from core.store import tables
 from core.store.embeddings import embedder
-from core.store.items import PIECES
+from core.text import MARK_BEGIN, MARK_END, PIECE, PIECES, fold, pieces, snippet
 from tests.unit.test_conversations import ME, OTHER, House
 
 TALKS = [

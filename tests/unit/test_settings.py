@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import BadRequest, SettingsError
-from core.prompts.names import check_label
+from core.names import check_label
 from core.settings import SETTINGS, Settings
 
 SECRET = "sk-secret-5up3r"

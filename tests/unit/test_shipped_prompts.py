@@ -15,8 +15,8 @@ from jsonschema import Draft202012Validator
 
 from core.messages import ChatRequest
 from core.prompts import yamltext
-from core.prompts.registry import Registry
-from core.prompts.templates import Templates
+from core.prompts.registry.registry import Registry
+from core.prompts.templates.templates import Templates
 from core.prompts.version import SCHEMA_FILE, Version, from_text, published_schema
 from core.providers.embedded import Embedded
 from core.settings import Settings

@@ -9,9 +9,9 @@ import pytest
 
 from core.errors import BadRequest
 from core.messages import Message
+from core.names import Ref
 from core.prompts.content import Content, Variable, parse_content
-from core.prompts.names import Ref
-from core.prompts.templates import MissingVariables, Needed, Templates
+from core.prompts.templates.templates import MissingVariables, Needed, Templates
 from core.prompts.version import Version
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from core.errors import BadRequest, NotFound
+from core.names import Ref
 from core.prompts.content import Content, parse_content
-from core.prompts.names import Ref
-from core.prompts.templates import Part, Templates
+from core.prompts.templates.templates import Part, Templates
 from core.prompts.version import Version
 
 

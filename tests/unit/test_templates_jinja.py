@@ -8,9 +8,9 @@ import jinja2
 import pytest
 
 from core.prompts.content import parse_content
-from core.prompts.filters import FILTERS
-from core.prompts.methods import METHODS, TESTS
-from core.prompts.templates import Templates
+from core.prompts.templates.filters import FILTERS
+from core.prompts.templates.methods import METHODS, TESTS
+from core.prompts.templates.templates import Templates
 
 PLAIN = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False)
 OURS = Templates(lambda ref: pytest.fail("nothing is included"))

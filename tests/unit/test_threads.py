@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from core.prompts.drafts import Draft
+from core.prompts.editing.drafts import Draft
 from core.services import Services
 from core.threads import FairPool, Pool
-from pages._prompts_editor import Editor
-from pages._prompts_look import Looks
+from pages.prompts.editor import Editor
+from pages.prompts.editor.looks import DraftChecks
 from tests.scripted import Scripted
 
 PATIENCE = 20.0  # seconds until a test gives up
@@ -131,7 +131,7 @@ async def chat(services: Services) -> str:
     return last[turn].text
 
 
-async def preview(services: Services, looks: Looks, visitor: str) -> str:
+async def preview(services: Services, looks: DraftChecks, visitor: str) -> str:
     """What the editor asks at every pause in writing."""
     editor: Any = SimpleNamespace(services=services, looks=looks)
     editor._looked = lambda *given: Editor._looked(editor, *given)
@@ -142,7 +142,7 @@ async def preview(services: Services, looks: Looks, visitor: str) -> str:
 
 async def test_a_chat_does_not_wait_for_previews(settings, monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(settings) as services:
-        looks = Looks(services)
+        looks = DraftChecks(services)
         with gate() as it:
             monkeypatch.setattr(looks, "look", lambda draft: {"told": it.work()})
             previews = [asyncio.create_task(preview(services, looks, f"v{n % 3}")) for n in range(40)]
@@ -156,12 +156,12 @@ async def test_a_chat_does_not_wait_for_previews(settings, monkeypatch: pytest.M
 
 async def test_one_visitors_previews_leave_room_for_anothers(settings, monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(settings) as services:
-        looks = Looks(services)
+        looks = DraftChecks(services)
         with gate() as it:
             monkeypatch.setattr(looks, "look", lambda draft: {"told": it.work()})
             previews = [asyncio.create_task(preview(services, looks, "greedy")) for _ in range(12)]
             await it.holds(1)
-            quick = Looks(services)
+            quick = DraftChecks(services)
             assert "error" in await asyncio.wait_for(preview(services, quick, "modest"), PATIENCE)
             assert len(it.inside) == 1
             it.open()

@@ -13,12 +13,13 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from core.conversations import Conversation, Conversations, File, Meter, Pane, PromptChoice, Turn, Whole
-from core.conversations.clean import clean, one_line, title
+from core.conversations import Conversation, Conversations, Meter, Pane, PromptChoice, StoredFile, Turn, Whole
+from core.conversations.clean import title
+from core.conversations.formats import export_html, export_json, export_markdown, import_json, recording
 from core.errors import NotFound
 from core.messages import Parameters, Usage
 from core.settings import Settings
-from core.transfer import export_html, export_json, export_markdown, import_json, recording
+from core.text import clean, one_line
 from tests.unit._transfer import book, house, rich
 from tests.unit.test_conversations import ME, OTHER, House
 
@@ -164,7 +165,7 @@ def wholes(draw: st.DrawFn) -> Whole:
     for _ in range(draw(st.integers(0, 8))):
         files = []
         for data in draw(st.lists(st.binary(max_size=20), max_size=2)):
-            file = File(uuid.uuid4().hex, draw(st.sampled_from(["a.txt", "ü.pdf"])), "text/plain", len(data))
+            file = StoredFile(uuid.uuid4().hex, draw(st.sampled_from(["a.txt", "ü.pdf"])), "text/plain", len(data))
             contents[file.id] = data
             files.append(file)
         parent = draw(st.none() | st.sampled_from(turns)) if turns else None

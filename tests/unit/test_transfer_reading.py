@@ -5,10 +5,10 @@ from __future__ import annotations
 from html.parser import HTMLParser
 
 from core.conversations import Conversations
+from core.conversations.formats import export_html, export_markdown, recording
+from core.conversations.formats.html import rendered
 from core.messages import Usage
 from core.providers._recording import parse
-from core.transfer import export_html, export_markdown, recording
-from core.transfer.as_html import rendered
 from tests.unit._transfer import book, house, rich
 from tests.unit.test_conversations import ME, talk
 

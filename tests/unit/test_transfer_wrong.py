@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from core.conversations import Conversations
+from core.conversations.formats import export_json, import_json
+from core.conversations.formats import json as as_json_module
 from core.errors import BadRequest
 from core.settings import Settings
-from core.transfer import as_json as as_json_module
-from core.transfer import export_json, import_json
 from tests.unit._transfer import book, house, rich
 from tests.unit.test_conversations import ME, House
 

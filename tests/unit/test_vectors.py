@@ -10,7 +10,8 @@ import pytest
 from core.errors import ProviderUnavailable
 from core.store import chroma, vectors
 from core.store.embeddings import Lazy
-from core.store.items import PIECES, Item
+from core.store.items import Item
+from core.text import PIECES
 from tests.unit._vectors import TEXTS, Shelf, Start, found, shelf, start
 
 __all__ = ["shelf", "start"]

@@ -14,8 +14,9 @@ from typing import BinaryIO
 
 import pytest
 
-from core import cli, weights
+from core import cli
 from core.errors import ProviderUnavailable, StorageError
+from core.models import weights
 from core.providers.embedded import files
 from core.settings import Settings
 
@@ -180,7 +181,7 @@ def test_switched_off_it_fetches_nothing(
 
 
 def test_the_real_file_has_the_size_that_is_expected(weights: Path) -> None:
-    from core.weights import FILE, SHA256, SIZE
+    from core.models.weights import FILE, SHA256, SIZE
 
     if weights.name == FILE:
         assert weights.stat().st_size == SIZE

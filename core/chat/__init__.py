@@ -1,0 +1,1 @@
+"""From a question to a request to a run."""

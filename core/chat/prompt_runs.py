@@ -1,0 +1,96 @@
+"""Trying a prompt out: one answer at a time for each page, gone with the page, recorded like every call."""
+
+from __future__ import annotations
+
+import datetime
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+
+from core.chat.runs import Runs, Snapshot, watch
+from core.conversations import Meter, Turn
+from core.errors import ParleyError
+from core.gateway import Gateway
+from core.ledger.store import Ledger
+from core.messages import ChatRequest
+from core.threads import Pool
+
+UNWATCHED = 5.0  # seconds after which an answer that nobody reads is stopped
+
+
+class PromptRuns:
+    """For one event loop."""
+
+    def __init__(self, gateway: Gateway, ledger: Ledger, database: Pool) -> None:
+        self._gateway = gateway
+        self._ledger = ledger
+        self._database = database  # the threads that read it
+        self._runs = Runs()
+
+    async def run(
+        self, page: str, request: ChatRequest, every: float = 0.05, idle: float = 1.0
+    ) -> AsyncGenerator[Snapshot, None]:
+        """Yield what there is of the answer until it has ended; an error is told by the last one, not raised.
+
+        An earlier answer of the same page is stopped. Use it within `contextlib.aclosing`: closing it ends the call.
+        `every` and `idle` are in seconds, see `core.chat.runs.watch`.
+        """
+        self.stop(page)
+        turn = _turn(page, request.model)
+        self._runs.start(turn, request.visitor, self._gateway.stream(request), _keep, self._bill, UNWATCHED)
+        run = self._runs.get(turn.id)
+        assert run is not None, "it has just been started"
+        last = run.snapshot
+        try:
+            async for changed in watch({turn.id: run}, every, idle):
+                last = changed.get(turn.id, last)
+                yield last
+        finally:
+            run.stop()
+
+    def stop(self, page: str) -> None:
+        """End what this page runs, at once; what had come is kept."""
+        self._runs.stop([run.turn.id for run in self._runs.of(page)])
+
+    async def close(self) -> None:
+        """End everything; for shutdown."""
+        await self._runs.close()
+
+    async def _bill(self, call: int) -> Meter | None:
+        """The meter of a call that was stopped or broke off. None if it could not be recorded."""
+        with suppress(ParleyError):
+            row = await self._database.run(self._ledger.settled, call)
+            if row.usage is not None:
+                return Meter(
+                    call,
+                    row.usage,
+                    row.cost,
+                    row.first_token,
+                    row.duration or 0.0,
+                    row.stop_reason or "",
+                    prompt=row.prompt,
+                )
+        return None
+
+
+async def _keep(_: Snapshot) -> None:
+    """A trial is not saved; the ledger has its figures."""
+
+
+def _turn(page: str, model: str) -> Turn:
+    return Turn(
+        id=f"trial-{secrets.token_hex(8)}",
+        conversation=page,
+        parent=None,
+        role="assistant",
+        text="",
+        thinking="",
+        files=(),
+        model=model,
+        status="streaming",
+        error="",
+        meter=None,
+        rating=0,
+        created=datetime.datetime.now(datetime.UTC),
+        siblings=(),
+    )

@@ -1,0 +1,44 @@
+"""A conversation as a recording, which `replay/<name>` then answers from."""
+
+from __future__ import annotations
+
+from typing import cast, get_args
+
+from core.conversations import Conversations, Turn
+from core.conversations.formats._branches import branches
+from core.files.recordings import Recorded, lines
+from core.messages import Message, StopReason
+
+
+def recording(conversations: Conversations, visitor: str, id: str) -> str:
+    """The answers of the branch that is shown, or of all panes, one a line, each with all that was asked before it.
+
+    Where two panes answered the same, the first is kept. Files are not part of a recording.
+    """
+    conversation = conversations.get(visitor, id)
+    first = (Message("system", conversation.system),) if conversation.system.strip() else ()
+    entries: dict[tuple[Message, ...], Recorded] = {}
+    for path in branches(conversations, visitor, conversation):
+        asked = first
+        for turn in path:
+            if turn.role == "assistant" and turn.text and turn.status not in ("failed", "streaming") and asked:
+                entries.setdefault(asked, _recorded(asked, turn))
+            asked = (*asked, Message(turn.role, turn.text))
+    return b"".join(lines(entries.values())).decode()
+
+
+def _recorded(asked: tuple[Message, ...], turn: Turn) -> Recorded:
+    meter = turn.meter
+    if meter is None:
+        return Recorded(asked, turn.text, turn.thinking, model=turn.model)
+    known = meter.stop_reason in get_args(StopReason)
+    return Recorded(
+        asked,
+        turn.text,
+        turn.thinking,
+        meter.usage,
+        meter.first_token,
+        meter.duration,
+        cast(StopReason, meter.stop_reason) if known else "other",
+        turn.model,
+    )

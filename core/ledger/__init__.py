@@ -1,0 +1,1 @@
+"""The ledger: one row for each attempt at a model call."""

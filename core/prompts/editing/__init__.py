@@ -1,0 +1,1 @@
+"""What writing a prompt needs: drafts, differences, estimates."""

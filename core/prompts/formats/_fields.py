@@ -1,0 +1,94 @@
+"""Fields of a file that somebody else wrote: every complaint names the place, and what nobody asked for is listed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from core.errors import BadRequest
+from core.prompts.formats._given import NOTHING
+from core.prompts.formats._model import Loss
+
+
+class Place:
+    """A value and where it stands, like `messages[2].role`. All methods raise BadRequest."""
+
+    def __init__(self, value: Any, path: str, where: str) -> None:
+        self.value = value
+        self.path = path
+        self.where = where  # the file
+
+    def wrong(self, reason: str) -> BadRequest:
+        place = f"{self.where}: {self.path}" if self.path else self.where
+        return BadRequest(f"{place} {reason}.", NOTHING)
+
+    def text(self, default: str | None = None) -> str:
+        if self.value is None and default is not None:
+            return default
+        if not isinstance(self.value, str):
+            raise self.wrong("is missing" if self.value is None else "is not a text")
+        return self.value
+
+    def number(self) -> int | None:
+        """A whole number from 1 on, also written as text; None without one."""
+        value = self.value
+        if isinstance(value, str) and value.isascii() and value.isdigit():
+            value = int(value[:12])
+        return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**9 else None
+
+    def flag(self, default: bool) -> bool:
+        if self.value is None:
+            return default
+        if not isinstance(self.value, bool):
+            raise self.wrong("is not true or false")
+        return self.value
+
+    def items(self) -> list[Place]:
+        """The items of a list; null is an empty one."""
+        if self.value is None:
+            return []
+        if not isinstance(self.value, list):
+            raise self.wrong("is not a list")
+        return [Place(item, f"{self.path}[{n}]", self.where) for n, item in enumerate(self.value)]
+
+    def texts(self) -> list[str]:
+        return [item.text() for item in self.items()]
+
+    def fields(self) -> Fields:
+        """Null is an object without fields."""
+        if self.value is None:
+            return Fields({}, self.path, self.where)
+        if not isinstance(self.value, dict):
+            raise self.wrong("is not an object with fields")
+        return Fields(self.value, self.path, self.where)
+
+
+class Fields:
+    """An object. It remembers which of its fields were taken."""
+
+    def __init__(self, values: dict[str, Any], path: str, where: str) -> None:
+        self._values = values
+        self._taken: set[str] = set()
+        self.path = path
+        self.where = where
+
+    def __contains__(self, name: str) -> bool:
+        return self._values.get(name) is not None
+
+    def take(self, name: str) -> Place:
+        """What stands under this name; a missing one is the same as null."""
+        self._taken.add(name)
+        return Place(self._values.get(name), f"{self.path}.{name}".lstrip("."), self.where)
+
+    def each(self) -> Iterator[tuple[str, Place]]:
+        """Every field that is not taken yet, and takes it."""
+        for name in [name for name in self._values if name not in self._taken]:
+            yield name, self.take(name)
+
+    def left(self, place: str, why: str) -> list[Loss]:
+        """The fields that nobody took, as losses."""
+        return [
+            Loss(place, f"{self.path}.{name}".lstrip("."), why)
+            for name, value in self._values.items()
+            if name not in self._taken and value is not None
+        ]

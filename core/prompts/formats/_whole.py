@@ -1,0 +1,194 @@
+"""The whole registry as one value: every version, every label and the history of the labels, without loss.
+
+{"format": "parley-prompts", "version": 1, "prompts": [
+  {"name", "labels": {label: number}, "history": [a move as in labels.jsonl, the oldest first],
+   "versions": [{"number", and the fields of a version's file but its seal}, the oldest first]}]}
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from core.errors import BadRequest
+from core.prompts.content import Content, checked
+from core.prompts.formats._fields import Fields, Place
+from core.prompts.formats._given import NOTHING, Given
+from core.prompts.formats._model import Exported, ImportedVersion, Loss, Plan
+from core.prompts.formats._reading import Names, Reading
+from core.prompts.registry import labels
+from core.prompts.registry.records import Move
+from core.prompts.version import PromptFile, Version
+
+FORMAT = "parley-prompts"
+VERSION = 1
+_VERSION_FILE = re.compile(r"v([1-9][0-9]{0,8})")
+
+
+def fits(given: Given) -> int:
+    """Whether the value is a registry, or a version's file."""
+    value = given.value
+    if not isinstance(value, dict):
+        return 0
+    if value.get("format") == FORMAT:
+        return 100
+    return 60 if value.get("format") == 1 and "messages" in value else 0
+
+
+def value_of(entries: Sequence[Exported]) -> dict[str, Any]:
+    prompts = []
+    for entry in entries:
+        prompt: dict[str, Any] = {"name": entry.chosen.name}
+        if entry.labels:
+            prompt["labels"] = dict(entry.labels)
+        if entry.history:
+            prompt["history"] = [move_values(move) for move in reversed(entry.history)]
+        prompt["versions"] = [_version(version) for version in reversed(entry.versions)]
+        prompts.append(prompt)
+    return {"format": FORMAT, "version": VERSION, "prompts": prompts}
+
+
+def _version(version: Version) -> dict[str, Any]:
+    fields = version.as_dict()
+    del fields["seal"]
+    return {"number": version.number, **fields}
+
+
+def move_values(move: Move) -> dict[str, Any]:
+    """A move as a line of labels.jsonl holds it."""
+    return asdict(move) | {"time": move.time.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
+
+
+def read(given: Given) -> Plan:
+    place = Place(given.value, "", given.filename)
+    top = place.fields()
+    if top.take("format").value != FORMAT:
+        return _one_version(given)
+    version = top.take("version").number()
+    if version is None or version > VERSION:
+        raise BadRequest(
+            f"{given.filename} was made by a newer Parley (its format is version {version or 'unknown'}).",
+            "Update this Parley, then try again.",
+        )
+    names = Names()
+    drafts: list[ImportedVersion] = []
+    losses: list[Loss] = []
+    moves: dict[str, tuple[Move, ...]] = {}
+    for item in top.take("prompts").items():
+        fields = item.fields()
+        name_place = fields.take("name")
+        name = names.take(name_place.text(), losses)
+        if any(draft.name == name for draft in drafts):
+            raise name_place.wrong(f"is there twice: {name}")
+        own = _versions(fields, name, losses)
+        history = _history(fields.take("history"), name, own, losses)
+        drafts += _labelled(fields.take("labels").fields(), own, history, losses)
+        if history:
+            moves[name] = history
+        losses += fields.left(name, "is not a field of this format")
+    losses += top.left("", "is not a field of this format")
+    return Plan(tuple(drafts), tuple(losses), "", moves)
+
+
+def _versions(fields: Fields, name: str, losses: list[Loss]) -> list[ImportedVersion]:
+    found = [_draft(item, name, losses) for item in fields.take("versions").items()]
+    numbers = [draft.number for draft in found]
+    if len(set(numbers)) != len(numbers):
+        raise BadRequest(f"{fields.where}: {fields.path}.versions holds a number twice.", NOTHING)
+    return sorted(found, key=lambda draft: draft.number or 0)
+
+
+def _draft(item: Place, name: str, losses: list[Loss], number: int | None = None) -> ImportedVersion:
+    values = dict(_items(item))
+    if number is None:
+        number = Place(values.pop("number", None), f"{item.path}.number", item.where).number()
+        if number is None:
+            raise item.wrong("has no number")
+    file = checked(PromptFile, values, f"{item.where}: {item.path or name}")
+    content = Content.model_construct(**{field: getattr(file, field) for field in Content.model_fields})
+    if file.hash and file.hash != content.digest():
+        losses.append(Loss(name, f"v{number}.hash", "does not fit the text: it was changed after it was written"))
+    return ImportedVersion(
+        name,
+        content,
+        file.description,
+        file.tags,
+        file.change,
+        file.author,
+        _time(file.time, item, name, losses),
+        number,
+        (),
+        file.parent,
+    )
+
+
+def _items(item: Place) -> list[tuple[str, Any]]:
+    if not isinstance(item.value, dict):
+        raise item.wrong("is not an object with fields")
+    return list(item.value.items())
+
+
+def _time(text: str, item: Place, name: str, losses: list[Loss]) -> datetime.datetime | None:
+    if not text:
+        return None
+    try:
+        time = datetime.datetime.fromisoformat(text).astimezone(datetime.UTC)
+    except (ValueError, OverflowError):
+        raise item.wrong("has a time that is no time like 2026-11-20T12:00:00Z") from None
+    if time.microsecond:
+        losses.append(Loss(name, "time", "parts of a second are left out"))
+    return time.replace(microsecond=0)
+
+
+def _history(place: Place, name: str, drafts: list[ImportedVersion], losses: list[Loss]) -> tuple[Move, ...]:
+    """The moves, if they are whole and tell of versions that the file holds."""
+    moves = place.items()
+    if not moves:
+        return ()
+    lines = [json.dumps(move.value, ensure_ascii=False, separators=(",", ":")).encode() for move in moves]
+    history = labels.parse(b"".join(line + b"\n" for line in lines))
+    hashes = {draft.number: draft.content.digest() for draft in drafts}
+    why = f"is broken at move {history.damaged}: {history.why}" if history.damaged else ""
+    last = {move.label: move for move in history.moves}
+    if any(move.to is not None and hashes.get(move.to) != move.content for move in last.values()):
+        why = "tells of versions that the file does not hold as they were"
+    if why:
+        losses.append(Loss(name, "history", f"{why}; it is left out"))
+        return ()
+    return history.moves
+
+
+def _labelled(
+    fields: Fields, drafts: list[ImportedVersion], history: tuple[Move, ...], losses: list[Loss]
+) -> list[ImportedVersion]:
+    """The drafts with their labels: as the history says, or else as the list of labels does."""
+    where = {move.label: move.to for move in history}
+    name = drafts[0].name if drafts else ""
+    reading = Reading(name, fields.where)
+    for label, place in fields.each():
+        number = place.number()
+        if number is None or all(draft.number != number for draft in drafts):
+            reading.lose(f"labels.{label}", "names no version of the file")
+        elif not history and reading.labels([label]):
+            where[label] = number
+    losses += reading.losses
+    return [
+        replace(draft, labels=tuple(sorted(label for label, to in where.items() if to == draft.number)))
+        for draft in drafts
+    ]
+
+
+def _one_version(given: Given) -> Plan:
+    """A version's own file, named like support/reply/v3.yaml or like the prompt."""
+    losses: list[Loss] = []
+    named = _VERSION_FILE.fullmatch(given.path.stem)
+    parts = given.path.parts[:-1] if named else (*given.path.parts[:-1], given.path.stem)
+    inside = "/".join(parts) if not given.path.is_absolute() else (parts or ("",))[-1]
+    name = Names().take(inside or "imported", losses)
+    values = {key: value for key, value in _items(Place(given.value, "", given.filename)) if key != "seal"}
+    draft = _draft(Place(values, "", given.filename), name, losses, int(named[1]) if named else 0)
+    return Plan((replace(draft, number=draft.number or None, time=None, parent=None),), tuple(losses), "")

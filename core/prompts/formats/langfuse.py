@@ -1,0 +1,144 @@
+"""Langfuse prompts: what its API takes and gives, one object or a list of them.
+
+Followed: the public API's CreateChatPromptRequest and CreateTextPromptRequest as of client 0.15 (2026), the data
+model, config, message placeholders and prompt references of langfuse.com/docs/prompt-management (read in November
+2026). Templates know {{variable}} only. A text prompt is a single message of the user; a list holds all versions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from core.names import Ref
+from core.prompts.content import PromptMessage
+from core.prompts.formats import _braces
+from core.prompts.formats._fields import Place
+from core.prompts.formats._given import Given
+from core.prompts.formats._model import Exported, Format, ImportedVersion, Loss, Packed, Plan
+from core.prompts.formats._nodes import Include, Node, Text
+from core.prompts.formats._reading import Names, Reading, model_in, model_out, reference
+from core.prompts.formats._writing import OPENAI, OPENAI_READ, Writing, json_file, without_nothing
+from core.prompts.version import Version
+
+_REFERENCE = re.compile(r"@@@langfusePrompt:name=([^|@\n]+)\|(?:version|label)=([^|@\n]+)@@@")
+_HOUSEKEEPING = ("id", "projectId", "createdAt", "updatedAt", "createdBy", "isActive", "resolutionGraph")
+
+
+def export(entries: Sequence[Exported]) -> Packed:
+    objects: list[dict[str, Any]] = []
+    losses: list[Loss] = []
+    for entry in entries:
+        for version in reversed(entry.versions):
+            writing = Writing(entry, version, "Langfuse")
+            objects.append(_object(writing, version))
+            losses += writing.losses
+    if len(objects) == 1:
+        return Packed((json_file(f"{entries[0].chosen.name}.json", objects[0]),), tuple(losses))
+    return Packed((json_file("prompts.langfuse.json", objects),), tuple(losses))
+
+
+def _object(writing: Writing, version: Version) -> dict[str, Any]:
+    writing.lose_about("tags", "change", "number", "labels", "versions")
+    writing.lose_variables()
+    messages = writing.messages()
+    texts = [_text(message, number, writing) for number, message in enumerate(messages)]
+    chat = len(messages) != 1 or messages[0].role != "user"
+    config = {
+        "model": model_out(writing.content.model),
+        **writing.parameters(OPENAI),
+        "response_format": writing.response_format(),
+    }
+    prompt = [{"role": message.role, "content": text} for message, text in zip(messages, texts, strict=True)]
+    return {
+        "name": version.name,
+        "type": "chat" if chat else "text",
+        "prompt": prompt if chat else texts[0],
+        "config": without_nothing(config),
+        "version": version.number,
+        "labels": writing.entry.labels_of(version),
+        "tags": list(version.tags),
+    } | ({"commitMessage": version.change} if version.change else {})
+
+
+def _text(message: PromptMessage, number: int, writing: Writing) -> str:
+    return _braces.text_of(message.content, f"messages[{number}].content", writing, _refer)
+
+
+def _refer(ref: str) -> str:
+    to = Ref.parse(ref)
+    selector = f"label={to.label}" if to.number is None else f"version={to.number}"
+    return f"@@@langfusePrompt:name={to.name}|{selector}@@@"
+
+
+def read(given: Given) -> Plan:
+    top = Place(given.value, "", given.filename)
+    items = top.items() if isinstance(given.value, list) else [top]
+    names = Names()
+    losses: list[Loss] = []
+    drafts = [_draft(item, names, losses) for item in items]
+    drafts.sort(key=lambda draft: draft.number or 0)
+    return Plan(tuple(drafts), tuple(dict.fromkeys(losses)), FORMAT.id)
+
+
+def _draft(item: Place, names: Names, losses: list[Loss]) -> ImportedVersion:
+    fields = item.fields()
+    reading = Reading(names.take(fields.take("name").text(), losses), item.where)
+
+    def text(plain: str, place: str) -> str:
+        return _braces.read(plain, place, reading, lambda piece: _references(piece, place, names, reading))
+
+    prompt = fields.take("prompt")
+    kind = fields.take("type").text("chat" if isinstance(prompt.value, list) else "text")
+    if kind not in ("chat", "text"):
+        raise prompt.wrong(f"is of the type {kind[:40]!r}; text and chat are known")
+    if kind == "text":
+        messages = [{"role": "user", "content": text(prompt.text(), prompt.path)}]
+    else:
+        messages = reading.chat(prompt.items(), text)
+    config = fields.take("config").fields()
+    model = config.take("model").text("")
+    parameters = reading.parameters(config, OPENAI_READ)
+    schema = reading.response_format(config.take("response_format"))
+    for name in _HOUSEKEEPING:
+        fields.take(name)
+    draft = reading.draft(
+        messages,
+        model=model_in(model),
+        parameters=parameters,
+        schema=schema,
+        tags=fields.take("tags").texts(),
+        labels=reading.labels(fields.take("labels").texts()),
+        change=fields.take("commitMessage").text(""),
+        number=fields.take("version").number(),
+    )
+    losses += reading.losses
+    losses += config.left(draft.name, "has no place here")
+    losses += fields.left(draft.name, "has no place here")
+    return draft
+
+
+def _references(text: str, place: str, names: Names, reading: Reading) -> list[Node]:
+    found: list[Node] = []
+    end = 0
+    for match in _REFERENCE.finditer(text):
+        ref = reference(match[1], match[2], names)
+        if ref is None:
+            reading.lose(place, f"{match[0][:80]!r} cannot be a reference here; it stays as text")
+            continue
+        found += [Text(text[end : match.start()]), Include(ref)]
+        end = match.end()
+    return [*found, Text(text[end:])]
+
+
+def fits(given: Given) -> int:
+    if given.kind != "json":
+        return 0
+    first = given.value[0] if isinstance(given.value, list) and given.value else given.value
+    if not isinstance(first, dict) or "name" not in first or not isinstance(first.get("prompt"), str | list):
+        return 0
+    return 90 if first.get("type") in ("text", "chat") else 70
+
+
+FORMAT = Format("langfuse", "Langfuse", (".json",), False, export, read, fits)

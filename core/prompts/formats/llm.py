@@ -1,0 +1,163 @@
+"""Templates of the `llm` command: YAML with a system and a user prompt, and $variables.
+
+Followed: docs/templates.md and llm/templates.py of simonw/llm 0.36 (name, prompt, system, model, defaults,
+options, schema_object, extract, extract_last, attachments, fragments, tools, functions). Templates are Python's
+string.Template: $name, ${name}, $$. The name is the file's. What the user types is $input.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+from typing import Any
+
+from core.errors import BadRequest
+from core.prompts import yamltext
+from core.prompts.formats import _jinja
+from core.prompts.formats._fields import Place
+from core.prompts.formats._given import NOTHING, Given
+from core.prompts.formats._jinja_out import write
+from core.prompts.formats._model import Exported, ExportFile, Format, Loss, Packed, Plan
+from core.prompts.formats._nodes import Comment, Node, Text, Value, joined
+from core.prompts.formats._reading import Names, Reading, model_in, model_out
+from core.prompts.formats._writing import OPENAI, Writing, as_it_stands, without_nothing
+
+_KEYS = frozenset(
+    ("prompt", "system", "model", "defaults", "options", "schema_object", "extract", "extract_last", "fragments")
+)
+
+
+def export(entries: Sequence[Exported]) -> Packed:
+    files: list[ExportFile] = []
+    losses: list[Loss] = []
+    for entry in entries:
+        writing = Writing(entry, entry.chosen, "llm")
+        files.append(ExportFile(f"{entry.chosen.name}.yaml", yamltext.dump(_template(writing)).encode()))
+        losses += writing.losses
+    return Packed(tuple(files), tuple(losses))
+
+
+def _template(writing: Writing) -> dict[str, Any]:
+    writing.lose_about()
+    writing.lose_variables("default")
+    content = writing.content
+    if content.examples:
+        writing.lose("examples", "llm has no few-shot examples; they are left out")
+        if content.nearest is not None:
+            writing.lose("nearest", "llm has no few-shot examples")
+    found: dict[str, str] = {}
+    roles = {"system": "system", "user": "prompt"}
+    if all(message.role == "assistant" for message in content.messages):
+        roles = {"assistant": "prompt"}
+        writing.lose("messages[0].role", "is user in llm")
+    for number, message in enumerate(content.messages):
+        name = roles.get(message.role, "")
+        if not name or name in found:
+            writing.lose(f"messages[{number}]", "llm has one system and one user message; this one is left out")
+            continue
+        found[name] = _text(message.content, f"messages[{number}].content", writing)
+        if not found[name].strip():
+            writing.lose(f"messages[{number}]", "an empty message is left out there")
+    options = writing.parameters(OPENAI)
+    if "stop" in options:
+        if len(options["stop"]) > 1:
+            writing.lose("parameters.stop", "llm takes one stop sequence; the first is there")
+        options["stop"] = options["stop"][0]
+    return without_nothing(
+        {
+            "model": model_out(content.model),
+            **found,
+            "defaults": writing.values("default"),
+            "options": options,
+            "schema_object": content.answer_schema,
+        }
+    )
+
+
+def _text(text: str, field: str, writing: Writing) -> str:
+    try:
+        nodes = _jinja.parse(text)
+    except BadRequest as error:
+        writing.lose(field, error.what)
+        return text
+    out: list[str] = []
+    problems: list[str] = []
+    for position, node in enumerate(nodes):
+        following = nodes[position + 1] if position + 1 < len(nodes) else None
+        match node:
+            case Text(plain):
+                out.append(plain.replace("$", "$$"))
+            case Value((name,), _, None) if name.isascii():
+                glued = isinstance(following, Text) and (following.text[0].isalnum() or following.text[0] == "_")
+                out.append(f"${{{name}}}" if glued else f"${name}")
+            case Comment():
+                writing.lose(field, "llm has no comments; they are left out")
+            case _:
+                problems.append(_jinja.named(node))
+    if problems:
+        writing.lose(field, as_it_stands("llm", problems))
+        return text.replace("$", "$$")
+    return "".join(out)
+
+
+def read(given: Given) -> Plan:
+    fields = Place(given.value, "", given.filename).fields()
+    losses: list[Loss] = []
+    path = given.path.with_suffix("")
+    name = path.name if path.is_absolute() or ".." in path.parts else path.as_posix()
+    reading = Reading(Names().take(fields.take("name").text("") or name, losses), given.filename)
+    messages = []
+    for role, key in (("system", "system"), ("user", "prompt")):
+        if key in fields:
+            place = fields.take(key)
+            messages.append({"role": role, "content": _ours(place, reading)})
+    if not messages:
+        raise BadRequest(f"{given.filename} has neither a prompt nor a system prompt.", NOTHING)
+    options = fields.take("options").fields()
+    schema = fields.take("schema_object")
+    defaults = {
+        reading.variable(key): {"default": place.value} for key, place in fields.take("defaults").fields().each()
+    }
+    draft = reading.draft(
+        messages,
+        defaults,
+        model=model_in(fields.take("model").text("")),
+        parameters=reading.parameters(options, OPENAI),
+        schema=schema.value if schema.value is None or isinstance(schema.value, dict) else _no_schema(schema),
+    )
+    if messages[-1]["role"] == "user" and "input" not in _jinja.names_in(messages[-1]["content"]):
+        reading.lose("prompt", "llm adds what the user types at its end; write {{ input }} where it belongs")
+    for rest in (options, fields):
+        reading.losses += rest.left(reading.name, "has no place here")
+    return Plan((draft,), tuple(dict.fromkeys([*losses, *reading.losses])), FORMAT.id)
+
+
+def _no_schema(place: Place) -> dict[str, Any]:
+    raise place.wrong("is no JSON schema")
+
+
+def _ours(place: Place, reading: Reading) -> str:
+    nodes: list[Node] = []
+    text, end = place.text(), 0
+    for found in string.Template.pattern.finditer(text):
+        nodes.append(Text(text[end : found.start()]))
+        end = found.end()
+        name = found["named"] or found["braced"]
+        if name:
+            nodes.append(Value((reading.variable(name),)))
+        elif found["escaped"] is not None:
+            nodes.append(Text("$"))
+        else:
+            nodes.append(Text(found[0]))
+            reading.lose(place.path, "a single $ stands there, which llm refuses; it stays as text")
+    return write(joined([*nodes, Text(text[end:])]))
+
+
+def fits(given: Given) -> int:
+    if given.kind != "yaml" or not isinstance(given.value, dict):
+        return 0
+    keys = given.value.keys()
+    return 60 if any(isinstance(given.value.get(key), str) for key in ("prompt", "system")) and keys & _KEYS else 0
+
+
+FORMAT = Format("llm", "llm template", (".yaml", ".yml"), True, export, read, fits)

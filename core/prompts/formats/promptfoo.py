@@ -1,0 +1,264 @@
+"""promptfoo: a config with its prompts, or a file with the messages of one chat, as YAML or JSON.
+
+Followed: site/docs/configuration/prompts.md at 01ec114 (2026), src/prompts/utils.ts (`maybeFilePath`) and the
+configuration reference of promptfoo.dev. Templates are Nunjucks, without trim_blocks; a chat is a text that holds JSON.
+What is written here was rendered with nunjucks 3.2.4. Defaults are in `defaultTest.vars`, examples in the `vars` of a
+test. Files that a config names are never read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from core.errors import BadRequest
+from core.prompts import yamltext
+from core.prompts.formats import _jinja
+from core.prompts.formats._fields import Fields, Place
+from core.prompts.formats._given import NOTHING, Given, load_json
+from core.prompts.formats._jinja_out import write
+from core.prompts.formats._model import Exported, ExportFile, Format, ImportedVersion, Loss, Packed, Plan
+from core.prompts.formats._reading import Names, Reading, model_in
+from core.prompts.formats._writing import OPENAI, OPENAI_READ, Writing, as_it_stands, without_nothing
+
+_SCHEMA = "https://promptfoo.dev/config-schema.json"
+_PROVIDERS = ("openai", "anthropic", "ollama")
+_FILE = re.compile(
+    r"(file|exec|langfuse|portkey|helicone|https?):\S*|"
+    r"\S+\.(txt|md|j2|json|jsonl|yaml|yml|js|ts|mjs|cjs|py|csv)(:\w+)?"
+)
+_FILTERS = frozenset(
+    re.findall(
+        r"\w+",
+        "abs batch capitalize center default d dictsort e escape first float forceescape groupby indent int join last "
+        "length list lower random reject rejectattr replace reverse round safe select selectattr slice sort string "
+        "striptags sum title tojson trim truncate upper urlencode urlize wordcount",
+    )
+)
+
+
+def export(entries: Sequence[Exported]) -> Packed:
+    files: list[ExportFile] = []
+    losses: list[Loss] = []
+    for entry in entries:
+        writing = Writing(entry, entry.chosen, "promptfoo")
+        files.append(ExportFile(f"{entry.chosen.name}.yaml", yamltext.dump(_config(writing), _SCHEMA).encode()))
+        losses += writing.losses
+    return Packed(tuple(files), tuple(losses))
+
+
+def _config(writing: Writing) -> dict[str, Any]:
+    writing.lose_about("description")
+    writing.lose_variables("default", "example")
+    messages = [
+        {"role": message.role, "content": _text(message.content, f"messages[{number}].content", writing)}
+        for number, message in enumerate(writing.messages())
+    ]
+    plain = len(messages) == 1 and messages[0]["role"] == "user" and not _misread(messages[0]["content"])
+    prompt = {
+        "label": writing.version.name,
+        "raw": messages[0]["content"] if plain else json.dumps(messages, ensure_ascii=False, indent=2),
+        "config": without_nothing({**writing.parameters(OPENAI), "response_format": writing.response_format()}),
+    }
+    maker, slash, model = writing.content.model.partition("/")
+    known = slash and maker in _PROVIDERS
+    if writing.content.model and not known:
+        writing.lose("model", "promptfoo has no such provider")
+    examples = writing.values("example")
+    return without_nothing(
+        {
+            "description": writing.version.description,
+            "prompts": [without_nothing(prompt)],
+            "providers": [f"{maker}:{'chat:' if maker == 'ollama' else ''}{model}"] if known else None,
+            "defaultTest": {"vars": defaults} if (defaults := writing.values("default")) else None,
+            "tests": [{"vars": examples}] if examples else None,
+        }
+    )
+
+
+def _misread(text: str) -> bool:
+    """Whether promptfoo would take the text for a file's path or for a chat."""
+    start = text.lstrip()
+    if start[:1] in ("[", "{") or start.startswith(("- role:", "file:", "exec:")):
+        return not start.startswith("{{") or "\n" not in text
+    return "\n" not in text and (any(mark in text for mark in "/\\*.") or not start)
+
+
+def _text(text: str, field: str, writing: Writing) -> str:
+    try:
+        if problems := _jinja.beyond(text, _FILTERS, calls=False):
+            writing.lose(field, as_it_stands("promptfoo", problems))
+        if any(mark in text for mark in ("{%", "{#", "#}", "tojson")):
+            return write(_jinja.parse(text), trim=False, json="dump")
+    except BadRequest as error:
+        writing.lose(field, error.what)
+    return text
+
+
+@dataclass(slots=True)
+class _Shared:
+    """What a config says for all of its prompts."""
+
+    model: str
+    config: Any  # of the provider
+    values: dict[str, dict[str, Any]]  # by variable: default, example
+    description: str
+
+
+def read(given: Given) -> Plan:
+    losses: list[Loss] = []
+    names = Names()
+    stem = given.path.stem
+    if isinstance(given.value, list):
+        reading = Reading(names.take(stem, losses), given.filename)
+        draft = reading.draft(_chat(Place(given.value, "", given.filename), reading))
+        return Plan((draft,), (*losses, *reading.losses), FORMAT.id)
+    top = Place(given.value, "", given.filename).fields()
+    whole = Reading("", given.filename)
+    place = top.take("prompts")
+    items = place.items() if isinstance(place.value, list) else [place]
+    model, config = _provider(top, whole)
+    shared = _Shared(model, config, _values(top, whole), top.take("description").text(""))
+    if len(items) > 1 and shared.description:
+        whole.lose("description", "tells of several prompts; it is left out")
+        shared.description = ""
+    drafts: list[ImportedVersion] = []
+    used: set[str] = set()
+    for number, item in enumerate(items, 1):
+        one = _prompt(item, stem if len(items) == 1 else f"{stem}-{number}", names, shared, losses)
+        if one is not None:
+            drafts.append(one)
+            used.update(one.content.variables)
+    if not drafts:
+        why = "; ".join(f"{loss.field} {loss.why}" for loss in losses[:3])
+        raise BadRequest(f"{given.filename} holds no prompt: {why or 'its list of prompts is empty'}.", NOTHING)
+    for name in shared.values.keys() - used:
+        whole.lose(f"vars.{name}", "no prompt uses it")
+    whole.losses += top.left("", "has no place here")
+    losses += [replace(loss, place=drafts[0].name) for loss in whole.losses]
+    return Plan(tuple(drafts), tuple(dict.fromkeys(losses)), FORMAT.id)
+
+
+def _prompt(item: Place, fallback: str, names: Names, shared: _Shared, losses: list[Loss]) -> ImportedVersion | None:
+    fields = (Place({"raw": item.value}, item.path, item.where) if isinstance(item.value, str) else item).fields()
+    label = fields.take("label").text("")
+    id = fields.take("id").text("")
+    raw = fields.take("raw").text("") or id
+    if not raw.strip() or _FILE.fullmatch(raw.strip()):
+        what = f"points to {raw.strip()[:80]!r}, which is not read; import that file itself" if raw else "is empty"
+        losses.append(Loss(label or fallback, item.path, what))
+        return None
+    reading = Reading(names.take(label or fallback, losses), item.where)
+    if id and id != raw:
+        reading.lose(f"{item.path}.id", "has no place here")
+    messages = _messages(raw, item, reading)
+    parameters: dict[str, Any] = {}
+    for config in (Place(shared.config, "providers[0].config", item.where).fields(), fields.take("config").fields()):
+        parameters |= reading.parameters(config, OPENAI_READ)
+        schema = reading.response_format(config.take("response_format"))
+        reading.losses += config.left(reading.name, "has no place here")
+    texts = [name for message in messages for name in _jinja.names_in(message["content"])]
+    draft = reading.draft(
+        messages,
+        {name: value for name, value in shared.values.items() if name in texts},
+        model=shared.model,
+        parameters=parameters,
+        schema=schema,
+        description=shared.description,
+    )
+    losses += [*reading.losses, *fields.left(reading.name, "has no place here")]
+    return draft
+
+
+def _messages(raw: str, item: Place, reading: Reading) -> list[dict[str, Any]]:
+    start = raw.lstrip()
+    value: Any = None
+    try:
+        if start.startswith("["):
+            value = load_json(raw, item.path)
+        elif start.startswith("- role:"):
+            value = yamltext.load_value(raw, item.path)
+    except BadRequest:
+        reading.lose(item.path, "begins like a chat but is none; it is one message now")
+    if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+        return _chat(Place(value, f"{item.path}.raw", item.where), reading)
+    return [{"role": "user", "content": _ours(raw, item.path)}]
+
+
+def _chat(place: Place, reading: Reading) -> list[dict[str, Any]]:
+    return reading.chat(place.items(), _ours)
+
+
+def _ours(text: str, place: str) -> str:
+    """Nunjucks as Jinja: they differ in `dump`, and in what tags do to the lines that they stand on."""
+    text = re.sub(r"(\|\s*)dump\b(?=\s*[(}|])", r"\1tojson", text)
+    if "{%" not in text and "{#" not in text:
+        return text
+    try:
+        return write(_jinja.parse(text, trim=False))
+    except BadRequest as error:
+        raise BadRequest(f"{place}: {error.what}", NOTHING) from None
+
+
+def _provider(top: Fields, whole: Reading) -> tuple[str, Any]:
+    place = top.take("providers") if "providers" in top else top.take("targets")
+    items = place.items() if isinstance(place.value, list) else [place]
+    if len(items) > 1:
+        whole.lose("providers", "a prompt is made for one model here; the first is taken")
+    first = items[0] if items else place
+    config: Any = None
+    id = first.value
+    if isinstance(id, dict):
+        fields = first.fields()
+        id, config = fields.take("id").text(""), fields.take("config").value
+        whole.losses += fields.left("", "has no place here")
+    if not isinstance(id, str) or not id:
+        return "", config
+    maker, colon, model = id.partition(":")
+    if not colon or maker in ("file", "exec", "python", "javascript", "http", "https"):
+        whole.lose(first.path, f"{id[:60]!r} names no model")
+        return "", config
+    return model_in(re.sub(r"^(chat|messages|responses|completion):", "", model), maker), config
+
+
+def _values(top: Fields, whole: Reading) -> dict[str, dict[str, Any]]:
+    """What is known of each variable: its default, and its value in the first test that has one."""
+    found: dict[str, dict[str, Any]] = {}
+    default = top.take("defaultTest")
+    if isinstance(default.value, str):
+        whole.lose("defaultTest", "points to a file, which is not read")
+    else:
+        fields = default.fields()
+        for name, place in fields.take("vars").fields().each():
+            found.setdefault(whole.variable(name), {})["default"] = place.value
+        whole.losses += fields.left("", "has no place here")
+    tests = top.take("tests")
+    if isinstance(tests.value, str):
+        whole.lose("tests", "points to a file, which is not read")
+        return found
+    for item in tests.items():
+        if isinstance(item.value, str):
+            whole.lose(item.path, "points to a file, which is not read")
+            continue
+        fields = item.fields()
+        for name, place in fields.take("vars").fields().each():
+            known = found.setdefault(whole.variable(name), {})
+            if "example" in known and known["example"] != place.value:
+                whole.lose("tests", "of several values of a variable, the first is its example")
+            known.setdefault("example", place.value)
+        whole.losses += fields.left("", "has no place here")
+    return found
+
+
+def fits(given: Given) -> int:
+    value = given.value
+    if isinstance(value, dict):
+        return 70 if isinstance(value.get("prompts"), list | str) and "format" not in value else 0
+    first = value[0] if isinstance(value, list) and value else None
+    return 50 if isinstance(first, dict) and "role" in first and "content" in first else 0
+
+
+FORMAT = Format("promptfoo", "promptfoo", (".yaml", ".yml", ".json"), True, export, read, fits)

@@ -1,0 +1,1 @@
+"""The registry: prompts as files, with versions and labels."""

@@ -1,0 +1,156 @@
+"""Search in the prompts, by words and by meaning at once."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Literal
+
+from core.prompts.registry.cache import Cache
+from core.prompts.registry.index import Index
+from core.prompts.registry.records import PromptHit
+from core.prompts.registry.words import LONGEST, fold, texts
+from core.prompts.version import Version
+from core.store.items import Item
+from core.text import PIECES
+
+if TYPE_CHECKING:
+    from core.store.vectors import Vectors  # takes a moment to load, and the command line does not need it
+
+COLLECTION = "prompts"
+QUERY = 400  # characters of a query that count
+# A description in other words shares little with a short text: rather show a few that are somewhat near than none.
+LEAST = 3
+RELAXED = 0.6  # of the similarity that is asked for otherwise
+# Reciprocal rank fusion: a place is worth 1 / (K + place). K = 60 as in Cormack, Clarke and Büttcher (SIGIR 2009).
+K = 60
+
+
+class Search:
+    """Thread-safe. Without `attach` it searches by words alone."""
+
+    def __init__(self, index: Index, cache: Cache) -> None:
+        self._index = index
+        self._cache = cache
+        self._vectors: Vectors | None = None
+        self._told: dict[str, str] = {}  # of each prompt the mark that the vectors were told last
+        self._lock = threading.Lock()
+
+    def attach(self, vectors: Vectors) -> None:
+        """Search by meaning too."""
+        with self._lock:
+            self._vectors, self._told = vectors, self._index.marks()
+        vectors.attach(COLLECTION, PromptSource(self._index))
+        self._index.callbacks.append(self._changed)
+
+    def search(self, text: str, limit: int) -> list[PromptHit]:
+        """Prompts that fit, best first, each once with its newest version that fits."""
+        query = text[:QUERY].strip()
+        words = query.split()
+        if not words or limit < 1:
+            return []
+        by_words = self._by_words([fold(word) for word in words])
+        by_meaning = self._by_meaning(query, limit)
+        places = [{name: place for place, name in enumerate(found)} for found in (by_words, by_meaning)]
+        scores = {
+            name: sum(1 / (K + 1 + place[name]) for place in places if name in place)
+            for name in dict.fromkeys([*islice(by_words, limit), *by_meaning])
+        }
+        best = sorted(scores, key=lambda name: -scores[name])[:limit]
+        found: list[PromptHit] = []
+        for name in best:
+            how: Literal["words", "meaning", "both"] = "words"
+            if name in by_meaning:
+                how = "both" if name in by_words else "meaning"
+            number, in_texts = by_words.get(name) or (by_meaning[name], False)
+            marked = words if name in by_words else []
+            found.append(PromptHit(name, number, self._snippet(name, number, marked, in_texts), how, scores[name]))
+        return found
+
+    def _by_words(self, wanted: list[str]) -> dict[str, tuple[int, bool]]:
+        """Of each prompt that fits the number of the version, and whether it is its texts that fit; best first."""
+        found: list[tuple[int, int, str, int]] = []
+        for name, versions in self._index.words().items():
+            for words in versions:
+                rank = words.rank(wanted)
+                if rank is not None:
+                    found.append((rank, len(name), name, words.number))
+                    break
+        return {name: (number, rank == 3) for rank, _, name, number in sorted(found)}
+
+    def _by_meaning(self, query: str, limit: int) -> dict[str, int]:
+        """The newest versions of prompts whose meaning is near, nearest first."""
+        if self._vectors is None:
+            return {}
+        found: dict[str, int] = {}
+        marks = self._index.marks()
+        near = self._vectors.query(COLLECTION, query, {}, limit)
+        if len(near) < LEAST:
+            near = self._vectors.query(COLLECTION, query, {}, min(limit, LEAST), RELAXED)
+        for match in near:
+            name, number = parts(match.id)
+            if marks.get(name) == match.id:  # and not one that is gone since
+                found.setdefault(name, number)
+        return found
+
+    def _snippet(self, name: str, number: int, words: list[str], in_texts: bool) -> str:
+        from core.text import snippet  # loads the database's libraries; the command line does not
+
+        shelf = self._index.shelf(name)
+        card = shelf.card(number)
+        version = self._cache.version(name, number, card.facts.raw) if card and card.facts else None
+        if version is None:
+            return ""
+        return snippet(texts(version) if in_texts or not version.description else version.description, words)
+
+    def _changed(self, names: set[str]) -> None:
+        marks = self._index.marks()
+        with self._lock:
+            vectors = self._vectors
+            old = [self._told.pop(name) for name in names if name in self._told]
+            new = [marks[name] for name in names if name in marks]
+            self._told.update({parts(mark)[0]: mark for mark in new})
+        if vectors is not None:
+            vectors.changed(COLLECTION, [*old, *new])
+
+
+class PromptSource:
+    """The `Source` of the collection of prompts. An item is the newest version of a prompt, so its id names both."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+
+    def count(self) -> int:
+        return len(self._index.marks())
+
+    def ids(self) -> list[str]:
+        """Waits until everything has been looked at: what is not named here is deleted from the index."""
+        if not self._index.scanned.is_set():
+            self._index.scan()
+        return list(self._index.marks().values())
+
+    def items(self, ids: Sequence[str]) -> list[Item]:
+        marks = self._index.marks()
+        entries = {entry.name: entry for entry in self._index.entries()}
+        found = []
+        for id in ids:
+            name = parts(id)[0]
+            latest = entries[name].latest if name in entries else None
+            if latest is not None and marks.get(name) == id:
+                found.append(Item(id, _pieces(latest), {"name": name}))
+        return found
+
+
+def parts(mark: str) -> tuple[str, int]:
+    """Name and number of what a shelf's mark stands for."""
+    name, _, rest = mark.partition("@")
+    return name, int(rest.partition(":")[0])
+
+
+def _pieces(version: Version) -> tuple[str, ...]:
+    from core.text import pieces  # as above
+
+    about = "\n".join([version.description, re.sub("[/_-]+", " ", version.name), ", ".join(version.tags)])
+    return (*pieces(about), *pieces(texts(version, LONGEST)))[:PIECES]

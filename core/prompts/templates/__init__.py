@@ -1,0 +1,1 @@
+"""Templates: from a version and values to messages."""
