@@ -34,7 +34,7 @@ from core.visitors import Visitors
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Services:
     """All that the pages, the API and the command line are built on."""
 
@@ -51,9 +51,9 @@ class Services:
     conversations: Conversations
     registry: Registry
     templates: Templates
-    openings: PromptContext
+    prompt_context: PromptContext
     prompt_usage: PromptUsage
-    trials: PromptRuns
+    prompt_runs: PromptRuns
     chat: Chat
     visitors: Visitors
     uploads: Uploads
@@ -86,36 +86,35 @@ class Services:
         vectors.attach(fewshot.COLLECTION, examples)
         registry.watch(lambda names: examples.changed(registry.newest(names)))
         templates = Templates(registry.version, examples.nearest)
-        openings = PromptContext(registry.version, templates)
-        asking = RequestBuilder(conversations, catalog, openings, settings, child)
-        chat = Chat(gateway, ledger, conversations, asking, settings, threads)
+        prompt_context = PromptContext(registry.version, templates)
+        requests = RequestBuilder(conversations, catalog, prompt_context, settings, child)
         return cls(
-            settings,
-            database,
-            prices,
-            ledger,
-            providers,
-            child,
-            catalog,
-            gateway,
-            embed,
-            vectors,
-            conversations,
-            registry,
-            templates,
-            openings,
-            PromptUsage(database),
-            PromptRuns(gateway, ledger, threads.database),
-            chat,
-            visitors,
-            Uploads(settings),
-            threads,
+            settings=settings,
+            database=database,
+            prices=prices,
+            ledger=ledger,
+            providers=providers,
+            child=child,
+            catalog=catalog,
+            gateway=gateway,
+            embedder=embed,
+            vectors=vectors,
+            conversations=conversations,
+            registry=registry,
+            templates=templates,
+            prompt_context=prompt_context,
+            prompt_usage=PromptUsage(database),
+            prompt_runs=PromptRuns(gateway, ledger, threads.database),
+            chat=Chat(gateway, ledger, conversations, requests, settings, threads),
+            visitors=visitors,
+            uploads=Uploads(settings),
+            threads=threads,
         )
 
     async def close(self) -> None:
         """End what runs, save it, and free everything, in the order of dependence."""
         await self.chat.close()
-        await self.trials.close()
+        await self.prompt_runs.close()
         await asyncio.to_thread(self.child.close)
         results = await asyncio.gather(*(p.close() for p in self.providers.values()), return_exceptions=True)
         for name, result in zip(self.providers, results, strict=True):

@@ -21,11 +21,16 @@ class RequestBuilder:
     """Does file and database work: call it in a thread."""
 
     def __init__(
-        self, conversations: Conversations, catalog: Catalog, openings: PromptContext, settings: Settings, child: Child
+        self,
+        conversations: Conversations,
+        catalog: Catalog,
+        prompt_context: PromptContext,
+        settings: Settings,
+        child: Child,
     ) -> None:
         self._conversations = conversations
-        self._openings = openings
-        self._context = History(conversations, catalog, settings, child)
+        self._prompt_context = prompt_context
+        self._history = History(conversations, catalog, settings, child)
 
     def check(
         self, conversation: Conversation, text: str, files: Sequence[Upload] = (), models: Sequence[str] = ()
@@ -35,10 +40,10 @@ class RequestBuilder:
         BadRequest for a file that one of the models cannot take; for the prompt see `core.chat.prompt_context`.
         """
         if conversation.prompt is not None:
-            self._openings.of(conversation.prompt, text)
+            self._prompt_context.of(conversation.prompt, text)
         for name, data in files:
             for model in models:
-                self._context.prepare(name, data, model)
+                self._history.prepare(name, data, model)
 
     def request(self, visitor: str, answer: Turn, keys: Mapping[str, str], fallbacks: tuple[str, ...]) -> ChatRequest:
         """What to ask for `answer`, as the conversation and its prompt are now.
@@ -60,16 +65,16 @@ class RequestBuilder:
             keys=keys,
         )
         if conversation.prompt is None:
-            return replace(request, messages=self._context.messages(visitor, conversation, answer))
-        opening = self._openings.of(conversation.prompt, self._question(visitor, answer))
+            return replace(request, messages=self._history.messages(visitor, conversation, answer))
+        opening = self._prompt_context.of(conversation.prompt, self._question(visitor, answer))
         version = opening.version
         request = replace(
             request,
-            messages=self._context.messages(visitor, conversation, answer, opening.led(conversation.system)),
+            messages=self._history.messages(visitor, conversation, answer, opening.led(conversation.system)),
             parameters=over(conversation.parameters, version.content.as_parameters()),
         )
         if not opening.messages:
-            asked = self._openings.asked(opening, conversation.prompt, self._first(visitor, answer))
+            asked = self._prompt_context.asked(opening, conversation.prompt, self._first(visitor, answer))
             if asked is None:
                 return request
             opening = asked

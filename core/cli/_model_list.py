@@ -20,7 +20,7 @@ HEADS = ("MODEL", "CONTEXT", "IN", "OUT", "NOTE")
 LEGEND = "CONTEXT in tokens, IN and OUT in dollars per million tokens, - where it is not known."
 
 
-def shelves(settings: Settings) -> list[ProviderModels]:
+def provider_models(settings: Settings) -> list[ProviderModels]:
     """Ask every provider for its models; those that do not answer within seconds say so in their status."""
 
     async def ask() -> list[ProviderModels]:

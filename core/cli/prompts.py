@@ -13,7 +13,7 @@ from core.errors import ParleyError
 from core.settings import Settings
 
 if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # what add_subparsers() returns has no public name
+    from core.cli._commands import Commands
 
 # Those of core.prompts.formats, which is not imported for a help text.
 FORMATS = "json, yaml, dotprompt, langfuse, llm, openai, promptfoo or prompty"

@@ -15,7 +15,7 @@ import yaml
 
 from core.models.info import Abilities, ModelInfo
 
-_TABLE = Path(__file__).parent.parent / "data" / "models.yaml"
+_TABLE = Path(__file__).parents[2] / "data" / "models.yaml"
 _OPEN_MODELS = "families"
 _ABILITIES = {field.name for field in dataclasses.fields(Abilities)}
 _INFO = {field.name for field in dataclasses.fields(ModelInfo)} - {"id", "abilities", "live"}

@@ -25,7 +25,7 @@ from core.messages import Usage
 from core.models.price_tables import PriceRow, read
 from core.settings import Settings
 
-SHIPPED = Path(__file__).parent.parent / "data" / "prices.yaml"
+SHIPPED = Path(__file__).parents[2] / "data" / "prices.yaml"
 OWN = "prices.own.yaml"
 LOCAL = "runs on this machine"
 DAY = 86400

@@ -21,12 +21,12 @@ from core.conversations import Conversation, PromptChoice
 from core.errors import BadRequest, NotFound
 from core.services import Services
 from pages.chat import view
-from pages.chat.options import Updates, Values
+from pages.chat.options import Values
 from pages.chat.parts import PANES, Parts
 from pages.chat.prompt import ChatPrompts
 from pages.chat.screen import Screen
 from pages.kit import model_picker, uploads
-from pages.kit.handlers import guarded, sent, session_of, visitor_of
+from pages.kit.handlers import Updates, guarded, sent, session_of, visitor_of
 
 PACE = 0.05  # seconds between two updates of a page
 SLOW_PACE = 0.1  # of a page with a long conversation, which costs the browser more to draw

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 
-from core.conversations import Conversations, formats
+from core.conversations.formats import formats
+from core.conversations.formats.json import import_json
 from core.errors import BadRequest
 from core.services import Services
-from pages.chat.options import Updates, Values
+from pages.chat.options import Values
 from pages.chat.parts import EMPTY_BOX, PANES, Parts
 from pages.chat.screen import Screen
 from pages.kit import model_picker, uploads
-from pages.kit.handlers import guarded, sent, session_of, visitor_of
-
-FORMATS: dict[str, tuple[str, str, Callable[[Conversations, str, str], str]]] = {
-    "json": ("json", "application/json", lambda store, visitor, id: formats.export_json(store, visitor, [id])),
-    "markdown": ("md", "text/markdown", lambda store, visitor, id: formats.export_markdown(store, visitor, [id])),
-    "html": ("html", "text/html", lambda store, visitor, id: formats.export_html(store, visitor, [id])),
-    "recording": ("jsonl", "application/jsonl", formats.recording),
-}
+from pages.kit.handlers import Updates, guarded, sent, session_of, visitor_of
 
 
 class Events:
@@ -191,12 +185,12 @@ class Events:
     async def export(self, event: gr.EventData, request: gr.Request) -> str:
         """A conversation as a file, packed for the page's script, which offers it as a download."""
         visitor, id = visitor_of(request), sent(event, "id")
-        ending, kind, write = FORMATS.get(sent(event, "format"), FORMATS["json"])
+        format = formats().get(sent(event, "format")) or formats()["json"]
         store = self._services.conversations
         conversation = await self._services.threads.database.run(store.get, visitor, id)
-        content = await self._services.threads.files.run_for(visitor, write, store, visitor, id)
+        content = await self._services.threads.files.run_for(visitor, format.write, store, visitor, [id])
         stem = "".join(c if c.isalnum() else "-" for c in conversation.title[:60]).strip("-") or "conversation"
-        return json.dumps({"name": f"{stem}.{ending}", "type": kind, "text": content})
+        return json.dumps({"name": f"{stem}.{format.ending}", "type": format.media_type, "text": content})
 
     @guarded
     async def take_in(self, path: str | None, here: str, request: gr.Request) -> Updates:
@@ -206,7 +200,7 @@ class Events:
             return {}
         ((_, content),) = await uploads.take(self._services.uploads, request, [path])
         taken = await self._services.threads.files.run_for(
-            visitor, formats.import_json, self._services.conversations, visitor, content
+            visitor, import_json, self._services.conversations, visitor, content
         )
         gr.Info(f"{len(taken)} conversation{'s' * (len(taken) != 1)} imported.")
         return await self._services.threads.database.run(self._screen.history, visitor, here)

@@ -13,11 +13,11 @@ from core.errors import BadRequest
 from core.messages import Parameters
 from core.models.info import ModelInfo
 from pages.chat.prompt import PromptPick
+from pages.kit.handlers import Updates
+from pages.kit.model_picker import EFFORT_LABELS
 
 DEFAULT = "default"
-EFFORT_LABELS = {"xhigh": "extra high", "none": "none (no reasoning)"}
 Values = Mapping[Any, Any]  # a component's value by the component, as Gradio hands over a set of inputs
-Updates = dict[Any, Any]
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
+from core.conversations.formats import formats
 from pages.chat.options import Options
 from pages.kit.markdown import DELIMITERS
 
@@ -84,12 +86,13 @@ def build(default_model: str, default_label: str) -> Parts:
     watch_many = gr.Textbox(visible=False)
     comparing = gr.State(False)
     clicks = ", ".join(f"'{name}'" for name in CLICKS)
+    offered = [(format.name, format.label) for format in formats().values()]
     bridge = gr.HTML(
         "",
         elem_id="bridge",
         visible="hidden",
         apply_default_css=False,
-        js_on_load=f"parley.listen([{clicks}], trigger);",
+        js_on_load=f"parley.listen([{clicks}], trigger); parley.formats = {json.dumps(offered)};",
     )
     with gr.Row(elem_id="chat-page"):
         with gr.Column(elem_id="side", min_width=0):

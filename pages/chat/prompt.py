@@ -141,7 +141,7 @@ class ChatPrompts:
     def __init__(self, services: Services, pick: PromptPick) -> None:
         self._registry = services.registry
         self._templates = services.templates
-        self._openings = services.openings
+        self._prompt_context = services.prompt_context
         self._pick = pick
 
     def choices(self, kept: str = NONE) -> list[Choice]:
@@ -158,7 +158,7 @@ class ChatPrompts:
         try:
             version = self._registry.version(prompt.ref)
             needed = self._templates.variables(version.content)
-            opening = {one.name for one in self._openings.variables(prompt.ref)}
+            opening = {one.name for one in self._prompt_context.variables(prompt.ref)}
         except ParleyError as error:
             return updates | {pick.fields: trouble(error)}
         return updates | {pick.fields: fields(version, opening, needed, prompt.values)}

@@ -12,11 +12,11 @@ from core.conversations import PromptChoice
 from core.errors import BadRequest, ParleyError
 from core.names import Ref
 from core.services import Services
-from pages.chat.options import Updates, Values
+from pages.chat.options import Values
 from pages.chat.parts import EMPTY_BOX, Parts
 from pages.chat.prompt import NONE, ChatPrompts, as_text
 from pages.chat.screen import Screen
-from pages.kit.handlers import guarded, sent, visitor_of
+from pages.kit.handlers import Updates, guarded, sent, visitor_of
 
 
 class PromptEvents:

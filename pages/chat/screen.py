@@ -18,10 +18,10 @@ from core.models.info import ModelInfo
 from core.services import Services
 from pages.chat import list as chat_list
 from pages.chat import view
-from pages.chat.options import Updates
 from pages.chat.parts import EMPTY_BOX, Parts
 from pages.chat.view import Look
 from pages.kit.format import text
+from pages.kit.handlers import Updates
 from pages.kit.model_picker import label
 
 MOST_PICTURES = 200  # small pictures that are kept in memory

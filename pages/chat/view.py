@@ -8,30 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
-from gradio.components.chatbot import ComponentMessage, Message, TextMessage
+from gradio.components.chatbot import Message
 
 from core.chat.runs import Snapshot
-from core.conversations import Meter, StoredFile, Turn
-from pages.kit.format import count, money, seconds, size, text
-from pages.kit.markdown import shown
+from core.conversations import StoredFile, Turn
+from pages.kit.answer import BROKEN_OFF, drawn_answer, html, live_line, meter_line, notices, trouble
+from pages.kit.format import money, size, text
 
-WHY = {
-    "length": "cut off at its token limit",
-    "stop_sequence": "stop sequence",
-    "refusal": "declined",
-    "context": "context window full",
-    "tool_use": "asked for a tool",
-    "other": "ended early",
-}
 CONTINUABLE = ("length", "context", "other")
-HTML_PROPS: dict[str, Any] = {
-    "html_template": "${value}",
-    "css_template": "",
-    "js_on_load": None,
-    "apply_default_css": False,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +27,6 @@ class Look:
     picture: Callable[[StoredFile], str]  # a file's small picture as a data: address, "" when it has none
     comparing: bool = False  # several panes: a question's answers stand side by side, not behind one another
     notices: Mapping[str, tuple[str, ...]] | None = None  # by turn, what happened on the way
-
-
-def html(value: str) -> ComponentMessage:
-    """A piece of our own HTML inside a message."""
-    return ComponentMessage(component="html", value=value, constructor_args={}, props=HTML_PROPS)
 
 
 def messages(turns: Iterable[Turn], look: Look) -> list[Message]:
@@ -76,46 +56,8 @@ def question(turn: Turn, look: Look) -> Message:
 
 
 def answer(snapshot: Snapshot, look: Look, turn: Turn | None = None) -> list[Message]:
-    """An answer, running or ended: its reasoning folded in front, its figures below. `turn` is given when it ended."""
-    drawn: list[Message] = []
-    pending = snapshot.status == "streaming"
-    if snapshot.thinking:
-        going = pending and not snapshot.text
-        drawn.append(
-            Message(
-                role="assistant",
-                content=[TextMessage(text=shown(snapshot.thinking))],
-                metadata={"title": "Thinking" if going else "Thoughts", "status": "pending" if going else "done"},
-                options=[],
-            )
-        )
-    content: list[Any] = [TextMessage(text=shown(snapshot.text))] if snapshot.text else []
-    content.append(html(_below(snapshot, look, turn)))
-    drawn.append(Message(role="assistant", content=content, metadata={}, options=[]))
-    return drawn
-
-
-def meter_line(model: str, meter: Meter | None, status: str = "complete") -> str:
-    """`smollm2-135m · 31 in · 61 out · $0 · first token 0.10 s · 113 tok/s`, and why it ended if not by itself."""
-    parts = [model]
-    if meter is not None:
-        parts += [meter.prompt] if meter.prompt else []
-        usage = meter.usage
-        about = "about " if usage.estimated else ""
-        cached = f" ({count(usage.cached)} cached)" if usage.cached else ""
-        reasoning = f" ({count(usage.reasoning)} thinking)" if usage.reasoning else ""
-        parts += [f"{about}{count(usage.input)} in{cached}", f"{about}{count(usage.output)} out{reasoning}"]
-        parts.append(money(meter.cost))
-        if meter.first_token is not None:
-            parts.append(f"first token {seconds(meter.first_token)}")
-            writing = meter.duration - meter.first_token
-            if usage.output > 1 and writing > 0.01:
-                parts.append(f"{usage.output / writing:.0f} tok/s")
-    if status == "stopped":
-        parts.append("stopped by you")
-    elif status == "complete" and meter is not None and meter.stop_reason in WHY:
-        parts.append(WHY[meter.stop_reason] + (f": {meter.detail}" if meter.detail else ""))
-    return " · ".join(part for part in parts if part)
+    """An answer, running or ended, with what can be done with it. `turn` is given when it ended."""
+    return drawn_answer(snapshot, _below(snapshot, look, turn))
 
 
 def footing(cost: int | None, unknown: bool, used: int, window: int | None, note: str) -> str:
@@ -141,24 +83,20 @@ def footing(cost: int | None, unknown: bool, used: int, window: int | None, note
 
 def _below(snapshot: Snapshot, look: Look, turn: Turn | None) -> str:
     name = look.name(snapshot.model)
-    notices = "".join(f'<div class="notice">{text(notice)}</div>' for notice in snapshot.notices)
     if snapshot.status == "streaming":
-        state = "writing" if snapshot.text else "thinking" if snapshot.thinking else "waiting for the first token"
-        line = f'<div class="line"><div class="meter live"><i></i>{text(name)} · {state}</div></div>'
-        return f'<div class="below" data-turn="{text(snapshot.turn)}">{notices}{line}</div>'
-
-    trouble, more = "", ""
+        line = f'<div class="line">{live_line(name, snapshot)}</div>'
+        return f'<div class="below" data-turn="{text(snapshot.turn)}">{notices(snapshot)}{line}</div>'
+    wrong, more = "", ""
     if snapshot.status in ("failed", "interrupted"):
         again = _word("Retry", retry_turn=snapshot.turn)
         on = _word("Continue", continue_turn=snapshot.turn) if snapshot.text else ""
-        what = snapshot.error or "The answer broke off."
-        trouble = f'<div class="trouble" role="alert"><span>{text(what)}</span><span>{on}{again}</span></div>'
+        wrong = trouble(snapshot.error or BROKEN_OFF, on + again)
     elif snapshot.status == "stopped" or (snapshot.meter and snapshot.meter.stop_reason in CONTINUABLE):
         more = _word("Continue" if snapshot.text else "Retry", continue_turn=snapshot.turn)
     figures = text(meter_line(name, snapshot.meter, snapshot.status))
     acts = _acts(turn, look) if turn else ""
     line = f'<div class="line"><div class="meter">{figures}{more}</div><div class="acts">{acts}</div></div>'
-    return f'<div class="below" data-turn="{text(snapshot.turn)}">{notices}{trouble}{line}</div>'
+    return f'<div class="below" data-turn="{text(snapshot.turn)}">{notices(snapshot)}{wrong}{line}</div>'
 
 
 def _acts(turn: Turn, look: Look) -> str:

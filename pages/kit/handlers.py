@@ -16,6 +16,7 @@ from pages.kit.format import text
 
 log = structlog.get_logger()
 
+Updates = dict[Any, Any]  # new values by component
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 QUICK: dict[str, Any] = {**PRIVATE, "queue": False}
 UNEXPECTED = "Something went wrong inside Parley. Try again; the server's log says more."

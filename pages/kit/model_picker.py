@@ -10,6 +10,7 @@ from core.models.info import ModelInfo
 from core.models.prices import Price
 
 BLOCKED = "!"  # before a provider's name: an entry of the list that is a hint and no model
+EFFORT_LABELS = {"xhigh": "extra high", "none": "none (no reasoning)"}  # others are called as they are
 Choice = tuple[str, str]
 PriceOf = Callable[[str], Price | None]
 

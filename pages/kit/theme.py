@@ -9,11 +9,8 @@ import gradio as gr
 
 from core.settings import Settings
 
-HERE = Path(__file__).parent
-FRAME = "_style.css"  # into the head as it is
-# Gradio puts its own container's name before every rule of these.
-INSIDE = ("_chat.css", "_prompts.css", "_editor.css", "_settings.css")
-SCRIPTS = ("_script.js", "_dialogs.js", "_prompts.js", "_editor.js", "_editor_fields.js", "_editor_seen.js")
+KIT = Path(__file__).parent
+FRAME = KIT / "frame.css"  # into the head as it is
 
 # A model's answer can hold any Markdown. With this no browser asks a foreign host for anything, whatever slips through.
 POLICY = (
@@ -88,10 +85,16 @@ def theme() -> gr.themes.Base:
     )
 
 
+def assets(ending: str) -> list[Path]:
+    """The style sheets or scripts of the kit, then those of each tab, from the outer folders to the inner ones."""
+    found = KIT.parent.rglob(f"*{ending}")
+    return sorted(found, key=lambda path: (path.parent != KIT, len(path.parts), path))
+
+
 def head() -> str:
     """What goes into the page's <head>."""
-    scripts = "\n".join((HERE / name).read_text("utf-8") for name in SCRIPTS)
-    style = (HERE / FRAME).read_text("utf-8")
+    scripts = "\n".join(path.read_text("utf-8") for path in assets(".js"))
+    style = FRAME.read_text("utf-8")
     return (
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="referrer" content="no-referrer">\n'
@@ -103,7 +106,8 @@ def mount_options(settings: Settings) -> dict[str, Any]:
     """What `gradio.mount_gradio_app` is to be told."""
     return {
         "theme": theme(),
-        "css": "\n".join((HERE / name).read_text("utf-8") for name in INSIDE),
+        # Gradio puts its own container's name before every rule of these.
+        "css": "\n".join(path.read_text("utf-8") for path in assets(".css") if path != FRAME),
         "head": head(),
         "footer_links": [],
         "run_history": False,

@@ -20,27 +20,33 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "core",
         "core.errors",
-        "core.messages",
-        "core.models",
-        "core.settings",
-        "core.models.facts",
-        "core.tokens",
         "core.hosts",
         "core.slots",
         "core.threads",
         "core.logs",
+        "core.messages",
+        "core.models.facts",
+        "core.models.info",
+        "core.names",
         "core.permissions",
+        "core.settings",
+        "core.text",
+        "core.tokens",
+        "core.visitors",
     ),
     ("core.store", "core.providers"),
-    ("core.models.catalog", "core.models.cache", "core.models.prices", "core.models.price_tables"),
-    ("core.ledger", "core.ledger.queries", "core.ledger.rows"),
+    ("core.models",),
+    ("core.ledger",),
     ("core.gateway",),
-    ("core.*",),  # the features
+    ("core.files",),
+    ("core.*",),  # the features: none of them knows another
+    ("core.chat",),  # leads conversations with prompts
     ("core.services",),
     ("core.api", "core.cli"),
     ("pages",),
     ("app",),
 )
+FEATURES = "core.*"
 
 # Not even where the layers would allow it.
 SEPARATE: tuple[tuple[str, str], ...] = (
@@ -53,6 +59,7 @@ SEPARATE: tuple[tuple[str, str], ...] = (
     ("pages", "core.store"),
     ("pages", "core.api"),
     ("pages", "core.cli"),
+    ("pages.kit", "core.services"),  # it draws, and asks for nothing
 )
 
 SDKS = ("anthropic", "openai", "ollama", "xllamacpp", "httpx", "httpx2", "aiohttp", "requests")
@@ -63,10 +70,11 @@ FOREIGN: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("app", SDKS + DATABASES),
 )
 
-SHARED_PAGES = re.compile(r"pages(\._\w+)?")  # pages itself and its helpers: _shared, _theme …
+SHARED_PAGES = ("pages", "pages.kit")
 MAX_LINES = 300
 BY_DESIGN_AT_IMPORT = ("core.store.migrations",)  # Alembic runs these files
 MARKS = re.compile(rf"\b({'todo|fixme|xxx|hack'.upper()})\b")
+OWN_FILES = "pages.kit.theme"  # reads style sheets and scripts of the pages
 OPENS = {"open", "read_text", "read_bytes", "fdopen", "copyfile", "FileResponse"}
 READS_AT_IMPORT = {"open", "getenv", "read_text", "read_bytes", "mkdir", "connect", "create_engine", "basicConfig"}
 
@@ -104,6 +112,11 @@ def within(name: str, prefix: str) -> bool:
     return name == prefix or name.startswith(prefix + ".")
 
 
+def second(name: str) -> str:
+    """The package below core or pages that a module belongs to: core.prompts, pages.chat."""
+    return ".".join(name.split(".")[:2])
+
+
 def layer(name: str) -> int:
     """How high a module of ours stands."""
     heights = {prefix: height for height, prefixes in enumerate(LAYERS) for prefix in prefixes}
@@ -131,9 +144,11 @@ def wrong_imports(root: Path) -> list[str]:
                 complaints.add(f"{module} imports {target}, which stands above it")
             if any(within(module, who) and within(target, whom) for who, whom in SEPARATE):
                 complaints.add(f"{module} imports {target}, which it must not know")
-            page = within(module, "pages") and target != module != "pages"
-            if page and within(target, "pages") and not SHARED_PAGES.fullmatch(target):
+            apart = second(module) != second(target)
+            if within(module, "pages") and within(target, "pages") and apart and second(target) not in SHARED_PAGES:
                 complaints.add(f"{module} imports {target}: a page imports no other page")
+            if apart and layer(module) == layer(target) == layer(FEATURES):
+                complaints.add(f"{module} imports {target}: a feature knows no other feature")
     return sorted(complaints)
 
 
@@ -190,7 +205,7 @@ def prints(root: Path) -> list[str]:
     return [
         f"{module}:{node.lineno} prints"
         for module, path in sources(root, "core", "pages")
-        if module != "core.cli"
+        if not within(module, "core.cli")
         for node in ast.walk(parse(path))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     ]
@@ -200,13 +215,14 @@ def opened_paths(root: Path) -> list[str]:
     """A path that a handler is given comes from a stranger: only core.files.uploads may open it."""
     complaints = []
     for module, path in sources(root, "pages"):
+        if module == OWN_FILES:
+            continue
         for node in ast.walk(parse(path)):
             if not isinstance(node, ast.Call):
                 continue
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            own = isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value).lstrip("(").startswith("HERE")
             in_memory = bool(node.args) and ast.unparse(node.args[0]).startswith("io.BytesIO(")
-            if called in OPENS and not own and not in_memory:
+            if called in OPENS and not in_memory:
                 complaints.append(f"{module}:{node.lineno} calls {called}: files come through pages.kit.uploads")
     return complaints
 
@@ -256,15 +272,20 @@ GOOD = {
     "core/providers/_wire.py": "from ..errors import ParleyError\n",
     "core/ledger/store.py": "from core.store.database import Database\n",
     "core/gateway/__init__.py": "from core.ledger import Ledger\nfrom core.providers import Provider\n",
+    "core/chat/__init__.py": "",
     "core/chat/chat.py": "from core.gateway import Gateway\nfrom core.conversations import Turn\n",
-    "core/conversations.py": "from core.store.database import Database\n",
+    "core/conversations/__init__.py": "from core.store.database import Database\nfrom core.names import Ref\n",
+    "core/names.py": "import re\n",
+    "core/prompts/registry.py": "from core.names import Ref\nfrom core.prompts import content\n",
+    "core/prompts/content.py": "",
+    "core/ledger/__init__.py": "",
     "core/services.py": "from core.chat import Chat\n",
     "core/api/__init__.py": "from core.services import Services\n",
     "core/cli/__init__.py": "from core.settings import read\n\ndef main():\n    print('hello')\n",
     "pages/__init__.py": "import importlib\nfrom core.services import Services\n",
     "pages/kit/handlers.py": "import gradio as gr\n",
     "pages/chat/__init__.py": "from pages import Page\nfrom pages.kit.handlers import x\nfrom core.chat import Chat\n",
-    "pages/costs.py": "from core.ledger import Ledger\n",
+    "pages/costs/__init__.py": "from core.ledger import Ledger\n",
 }
 
 
@@ -300,53 +321,93 @@ def test_a_tree_in_order_is_not_complained_of(tmp_path: Path) -> None:
         ),
         ("core__gateway__retry", "from core.chat import Chat", "core.gateway.retry imports core.chat, which"),
         ("core__gateway__retry", "from core import chat", "core.gateway.retry imports core.chat, which"),
-        ("core__ledger", "from core import gateway", "core.ledger imports core.gateway, which stands above it"),
-        ("core__chat", "from core.services import Services", "core.chat imports core.services, which stands above it"),
-        ("core__chat", "def f():\n    from pages import build", "core.chat imports pages, which stands above it"),
-        ("core__services", "from core.api import router", "core.services imports core.api, which stands above it"),
-        ("core__cli", "import pages.chat", "core.cli imports pages.chat, which stands above it"),
-        ("core__cli", "import app", "core.cli imports app, which stands above it"),
-        ("core__chat", "import gradio as gr", "core.chat imports gradio"),
-        ("core__chat", "def f():\n    from gradio.themes import Base", "core.chat imports gradio"),
         (
-            "pages__chat",
-            "from pages.costs import table",
-            "pages.chat imports pages.costs: a page imports no other page",
+            "core__ledger__store",
+            "from core import gateway",
+            "core.ledger.store imports core.gateway, which stands above it",
         ),
-        ("pages__chat", "from . import costs", "pages.chat imports pages.costs: a page imports no other page"),
+        ("core__chat__chat", "from core.services import Services", "core.chat.chat imports core.services, which"),
         (
-            "pages___shared",
+            "core__chat__chat",
+            "def f():\n    from pages import build",
+            "core.chat.chat imports pages, which stands above it",
+        ),
+        (
+            "core__prompts__registry",
+            "from core.conversations import Turn",
+            "core.prompts.registry imports core.conversations: a feature knows no other feature",
+        ),
+        ("core__conversations__index", "from core.prompts import content", "a feature knows no other feature"),
+        (
+            "core__prompts__registry",
+            "from core.chat import chat",
+            "core.prompts.registry imports core.chat.chat, which",
+        ),
+        ("pages__kit__handlers", "from core.services import Services", "imports core.services, which it must not know"),
+        ("core__services", "from core.api import router", "core.services imports core.api, which stands above it"),
+        ("core__cli__serve", "import pages.chat", "core.cli.serve imports pages.chat, which stands above it"),
+        ("core__cli__serve", "import app", "core.cli.serve imports app, which stands above it"),
+        ("core__chat__chat", "import gradio as gr", "core.chat.chat imports gradio"),
+        ("core__chat__chat", "def f():\n    from gradio.themes import Base", "core.chat.chat imports gradio"),
+        (
+            "pages__chat__view",
+            "from pages.costs import table",
+            "pages.chat.view imports pages.costs: a page imports no other page",
+        ),
+        (
+            "pages__chat__view",
+            "from .. import costs",
+            "pages.chat.view imports pages.costs: a page imports no other page",
+        ),
+        (
+            "pages__kit__handlers",
             "import pages.costs",
             "pages.kit.handlers imports pages.costs: a page imports no other page",
         ),
-        ("pages__chat", "from core.store.database import Database", "imports core.store.database, which it must not"),
-        ("pages__chat", "import app", "pages.chat imports app, which stands above it"),
-        ("pages__chat", "from anthropic import Anthropic", "pages.chat imports anthropic"),
-        ("pages__chat", "import sqlalchemy.orm", "pages.chat imports sqlalchemy"),
-        ("pages__chat", "def f():\n    import chromadb", "pages.chat imports chromadb"),
-        ("app", "import openai", "app imports openai"),
-        ("core__chat", "\n" * 301, "core.chat has 301 lines"),
-        ("pages__chat", "\n" * 301, "pages.chat has 301 lines"),
-        ("core__chat", "import os\nos.environ['A'] = 'b'", "core.chat:2 changes os.environ['A'] when it is imported"),
-        ("core__chat", "import os\nA = os.environ.get('A')", "core.chat:2 reads or writes os.environ"),
-        ("core__chat", "import os\nif os.name:\n    os.umask(0)", "core.chat:3 calls something when it is imported"),
-        ("core__chat", "try:\n    x = 1\nfinally:\n    x.y = 2", "core.chat:4 changes x.y when it is imported"),
-        ("core__chat", "class A:\n    print('x')", "core.chat:2 calls something when it is imported"),
-        ("core__chat", "TEXT = open('x').read()", "core.chat:1 calls open when it is imported"),
-        ("core__chat", "for x in (1, 2): y = x", "core.chat:1 runs for when it is imported"),
-        ("core__chat", "def f():\n    print(1)", "core.chat:2 prints"),
-        ("core__chat", f"# {'todo'.upper()}: later", "core.chat:1 says"),
         (
-            "pages__chat",
-            "def f(path):\n    return Path(path).read_bytes()",
-            "pages.chat:2 calls read_bytes: files come",
+            "pages__chat__view",
+            "from core.store.database import Database",
+            "imports core.store.database, which it must not",
         ),
-        ("pages__chat", "def f(path):\n    return open(path)", "pages.chat:2 calls open: files come"),
+        ("pages__chat__view", "import app", "pages.chat.view imports app, which stands above it"),
+        ("pages__chat__view", "from anthropic import Anthropic", "pages.chat.view imports anthropic"),
+        ("pages__chat__view", "import sqlalchemy.orm", "pages.chat.view imports sqlalchemy"),
+        ("pages__chat__view", "def f():\n    import chromadb", "pages.chat.view imports chromadb"),
+        ("app", "import openai", "app imports openai"),
+        ("core__chat__chat", "\n" * 301, "core.chat.chat has 301 lines"),
+        ("pages__chat__view", "\n" * 301, "pages.chat.view has 301 lines"),
+        (
+            "core__chat__chat",
+            "import os\nos.environ['A'] = 'b'",
+            "core.chat.chat:2 changes os.environ['A'] when it is imported",
+        ),
+        ("core__chat__chat", "import os\nA = os.environ.get('A')", "core.chat.chat:2 reads or writes os.environ"),
+        (
+            "core__chat__chat",
+            "import os\nif os.name:\n    os.umask(0)",
+            "core.chat.chat:3 calls something when it is imported",
+        ),
+        (
+            "core__chat__chat",
+            "try:\n    x = 1\nfinally:\n    x.y = 2",
+            "core.chat.chat:4 changes x.y when it is imported",
+        ),
+        ("core__chat__chat", "class A:\n    print('x')", "core.chat.chat:2 calls something when it is imported"),
+        ("core__chat__chat", "TEXT = open('x').read()", "core.chat.chat:1 calls open when it is imported"),
+        ("core__chat__chat", "for x in (1, 2): y = x", "core.chat.chat:1 runs for when it is imported"),
+        ("core__chat__chat", "def f():\n    print(1)", "core.chat.chat:2 prints"),
+        ("core__chat__chat", f"# {'todo'.upper()}: later", "core.chat.chat:1 says"),
+        (
+            "pages__chat__view",
+            "def f(path):\n    return Path(path).read_bytes()",
+            "pages.chat.view:2 calls read_bytes: files come",
+        ),
+        ("pages__chat__view", "def f(path):\n    return open(path)", "pages.chat.view:2 calls open: files come"),
         ("bench__start", f"# {'fixme'.upper()}", "bench.start:1 says"),
     ],
 )
 def test_a_broken_rule_is_complained_of(tmp_path: Path, where: str, text: str, complaint: str) -> None:
-    name = where.replace("___", "/_").replace("__", "/")
+    name = where.replace("__", "/")
     tree(tmp_path)
     path = tmp_path / f"{name}.py"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -156,7 +156,7 @@ async def test_the_closing_question_is_the_users_and_needs_no_values(services: S
     )
     save(services, "p", both)
     made = talk(services, "p", {"who": "Ada"})
-    assert [needed.name for needed in services.openings.variables("p")] == ["who"]
+    assert [needed.name for needed in services.prompt_context.variables("p")] == ["who"]
     await ask(services, made)
     expected = [("system", "Answer as Ada."), ("user", "In"), ("assistant", "Out"), ("user", "Why?")]
     assert sent(provider) == expected

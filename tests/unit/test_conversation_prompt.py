@@ -10,7 +10,9 @@ import pytest
 
 from core.conversations import Conversations, Meter, PromptChoice
 from core.conversations.choice import DEEPEST, LARGEST
-from core.conversations.formats import export_html, export_json, export_markdown, import_json
+from core.conversations.formats.html import export_html
+from core.conversations.formats.json import export_json, import_json
+from core.conversations.formats.markdown import export_markdown
 from core.errors import BadRequest
 from core.messages import Usage
 from core.settings import Settings

@@ -23,8 +23,8 @@ from pages.chat import list as chat_list
 from pages.chat import view
 from pages.chat.options import DEFAULT, Options
 from pages.chat.view import Look
-from pages.kit import format, handlers, model_picker
-from pages.settings import view
+from pages.kit import answer, format, handlers, model_picker
+from pages.settings import view as settings_view
 
 TODAY = datetime.date(2026, 11, 21)
 NOW = datetime.datetime(2026, 11, 21, 12, tzinfo=datetime.UTC)
@@ -78,15 +78,15 @@ def meter(**changes: object) -> Meter:
 
 
 def test_meter_line() -> None:
-    line = view.meter_line("smollm2", meter())
+    line = answer.meter_line("smollm2", meter())
     assert line == "smollm2 · 31 in · 61 out · $0 · first token 0.10 s · 113 tok/s"
     cached = meter(usage=Usage(1000, cached=900, output=5, reasoning=4), cost=None, first_token=None)
-    assert view.meter_line("m", cached) == "m · 1,000 in (900 cached) · 5 out (4 thinking) · price unknown"
+    assert answer.meter_line("m", cached) == "m · 1,000 in (900 cached) · 5 out (4 thinking) · price unknown"
     counted = meter(usage=Usage(7, estimated=True), stop_reason="other")
-    assert view.meter_line("m", counted, "stopped").endswith("stopped by you")
-    assert "about 7 in" in view.meter_line("m", counted, "stopped")
+    assert answer.meter_line("m", counted, "stopped").endswith("stopped by you")
+    assert "about 7 in" in answer.meter_line("m", counted, "stopped")
     declined = meter(stop_reason="refusal", detail="unsafe")
-    assert view.meter_line("m", declined).endswith("declined: unsafe")
+    assert answer.meter_line("m", declined).endswith("declined: unsafe")
 
 
 def test_footing() -> None:
@@ -276,7 +276,7 @@ def test_what_the_page_sends_is_checked() -> None:
 def test_the_settings_tab_names_what_is_left_alone() -> None:
     shelf = ProviderModels("qwen", "Qwen", True, Status("ready"), ())
     paused = BreakerState("open", 5, datetime.datetime.now(datetime.UTC), "It is <down>.")
-    of_model = view.providers([shelf], {"qwen": BreakerState("closed", models={"qwen/a": paused})})
+    of_model = settings_view.providers([shelf], {"qwen": BreakerState("closed", models={"qwen/a": paused})})
     assert "Partly paused" in of_model and "qwen/a: 5 failures in a row. It is &lt;down&gt;. Tried again at" in of_model
-    assert "Paused" in view.providers([shelf], {"qwen": paused})
-    assert "Ready" in view.providers([shelf], {"qwen": BreakerState("closed")})
+    assert "Paused" in settings_view.providers([shelf], {"qwen": paused})
+    assert "Ready" in settings_view.providers([shelf], {"qwen": BreakerState("closed")})

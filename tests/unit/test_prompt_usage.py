@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import insert, literal, select
 
 from core.conversations import Conversations, Meter, Turn
-from core.conversations.formats import export_json, import_json
+from core.conversations.formats.json import export_json, import_json
 from core.conversations.rows import turn_values
 from core.ledger.store import Attempt, Filter, Ledger, Outcome
 from core.messages import Usage

@@ -15,7 +15,10 @@ from hypothesis import strategies as st
 
 from core.conversations import Conversation, Conversations, Meter, Pane, PromptChoice, StoredFile, Turn, Whole
 from core.conversations.clean import title
-from core.conversations.formats import export_html, export_json, export_markdown, import_json, recording
+from core.conversations.formats.html import export_html
+from core.conversations.formats.json import export_json, import_json
+from core.conversations.formats.markdown import export_markdown
+from core.conversations.formats.recording import recording
 from core.errors import NotFound
 from core.messages import Parameters, Usage
 from core.settings import Settings
@@ -111,7 +114,7 @@ def test_only_the_visitors_own_is_exported(book: Conversations) -> None:
         lambda id: export_json(book, OTHER, [theirs, id]),
         lambda id: export_markdown(book, OTHER, [theirs, id]),
         lambda id: export_html(book, OTHER, [theirs, id]),
-        lambda id: recording(book, OTHER, id),
+        lambda id: recording(book, OTHER, [id]),
     ]
     for export in exports:
         for id in (mine, "0" * 32, "../x"):
@@ -227,6 +230,6 @@ def test_any_conversations_go_out_and_come_in_the_same(shared_house: House, give
     for id in stored:
         export_markdown(book, ME, [id])
         export_html(book, ME, [id])
-        recording(book, ME, id)
+        recording(book, ME, [id])
     book.delete(ME, *stored, *(copy.id for copy in copies))
     assert shared_house.stored_files == set()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from html.parser import HTMLParser
 
 from core.conversations import Conversations
-from core.conversations.formats import export_html, export_markdown, recording
-from core.conversations.formats.html import rendered
+from core.conversations.formats.html import export_html, rendered
+from core.conversations.formats.markdown import export_markdown
+from core.conversations.formats.recording import recording
 from core.messages import Usage
 from core.providers._recording import parse
 from tests.unit._transfer import book, house, rich
@@ -118,7 +119,7 @@ def test_a_page_of_several(book: Conversations) -> None:
 
 def test_a_recording_can_be_replayed(book: Conversations) -> None:
     id = rich(book).id
-    _, entries = parse(recording(book, ME, id).encode().splitlines())
+    _, entries = parse(recording(book, ME, [id]).encode().splitlines())
     assert [(entry.model, entry.answer[:5]) for entry in entries] == [("m/a", "**A**")], "one answer to one question"
     [entry] = entries
     assert [(message.role, message.text) for message in entry.messages] == [
@@ -133,9 +134,9 @@ def test_a_recording_can_be_replayed(book: Conversations) -> None:
         "length",
     )
     book.update(ME, id, panes=())
-    assert recording(book, ME, id).count('"answer"') == 1
+    assert recording(book, ME, [id]).count('"answer"') == 1
     long = book.create(ME).id
     talk(book, long, "one", "two\nlines", "three", "four")
-    _, entries = parse(recording(book, ME, long).encode().splitlines())
+    _, entries = parse(recording(book, ME, [long]).encode().splitlines())
     assert [(len(entry.messages), entry.answer) for entry in entries] == [(1, "two\nlines"), (3, "four")]
-    assert parse(recording(book, ME, book.create(ME).id).encode().splitlines())[1] == []
+    assert parse(recording(book, ME, [book.create(ME).id]).encode().splitlines())[1] == []

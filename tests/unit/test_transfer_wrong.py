@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from core.conversations import Conversations
-from core.conversations.formats import export_json, import_json
 from core.conversations.formats import json as as_json_module
+from core.conversations.formats.json import export_json, import_json
 from core.errors import BadRequest
 from core.settings import Settings
 from tests.unit._transfer import book, house, rich

@@ -16,6 +16,7 @@ from markdown_it import MarkdownIt
 from core.conversations import Conversation, Conversations, StoredFile, Turn
 from core.conversations.choice import choice_text
 from core.conversations.formats._branches import branches, meter_line, parted
+from core.conversations.formats._format import ConversationFormat
 from core.errors import NotFound
 
 # How the images that are shown begin; anything else is only named.
@@ -128,3 +129,6 @@ def rendered(markdown: str) -> str:
         url_schemes={"http", "https", "mailto"},
         link_rel="noopener noreferrer",
     )
+
+
+FORMAT = ConversationFormat("html", "HTML page", 30, "html", "text/html", export_html)

@@ -22,13 +22,14 @@ from typing import Any, get_args
 from core.conversations import Conversation, Conversations, Meter, Pane, StoredFile, Turn, Whole
 from core.conversations.choice import PromptChoice, checked, choice_to_json
 from core.conversations.clean import file_name, title
+from core.conversations.formats._format import ConversationFormat
 from core.conversations.formats._place import Place
 from core.conversations.records import RATINGS, ROLES, STATUSES, meter_to_json, parameters_to_json
 from core.errors import BadRequest
 from core.messages import Effort, Parameters, Usage
 from core.text import one_line
 
-FORMAT = "parley-conversations"
+NAME = "parley-conversations"
 VERSION = 1
 LARGEST = 200 * 1024 * 1024  # bytes of a file that is imported
 
@@ -37,7 +38,7 @@ def export_json(conversations: Conversations, visitor: str, ids: Sequence[str]) 
     """These conversations without loss. NotFound if one is not the visitor's."""
     exported = datetime.datetime.now(datetime.UTC).isoformat()
     wholes = [_whole_to_json(conversations.whole(visitor, id)) for id in ids]
-    data = {"format": FORMAT, "version": VERSION, "exported": exported, "conversations": wholes}
+    data = {"format": NAME, "version": VERSION, "exported": exported, "conversations": wholes}
     return json.dumps(data, ensure_ascii=False, indent=1)
 
 
@@ -54,7 +55,7 @@ def import_json(conversations: Conversations, visitor: str, text: str | bytes) -
         top = Place(json.loads(text.decode("utf-8-sig") if isinstance(text, bytes) else text.removeprefix("\ufeff")))
     except (ValueError, RecursionError):
         raise BadRequest("The file is not JSON.", "Choose a file that was exported as JSON.") from None
-    if not isinstance(top.value, dict) or top.value.get("format") != FORMAT:
+    if not isinstance(top.value, dict) or top.value.get("format") != NAME:
         raise BadRequest("The file is not an export of conversations.", "Choose a file that was exported as JSON.")
     version = top.field("version").integer(1)
     if version > VERSION:
@@ -237,3 +238,6 @@ def _meter(place: Place) -> Meter | None:
         None if detail.empty else detail.text(),
         None if prompt.empty else one_line(prompt.text())[:200],
     )
+
+
+FORMAT = ConversationFormat("json", "JSON", 10, "json", "application/json", export_json, import_json)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from core.conversations import Conversation, Conversations, Turn
 from core.conversations.choice import choice_text
 from core.conversations.formats._branches import branches, meter_line, parted
+from core.conversations.formats._format import ConversationFormat
 
 
 def export_markdown(conversations: Conversations, visitor: str, ids: Sequence[str]) -> str:
@@ -46,3 +47,6 @@ def _turn(turn: Turn, level: int) -> str:
 
 def _quoted(text: str) -> str:
     return "\n".join(f"> {line}".rstrip() for line in text.strip().splitlines())
+
+
+FORMAT = ConversationFormat("markdown", "Markdown", 20, "md", "text/markdown", export_markdown)

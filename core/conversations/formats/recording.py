@@ -1,30 +1,37 @@
-"""A conversation as a recording, which `replay/<name>` then answers from."""
+"""Conversations as a recording, which `replay/<name>` then answers from."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast, get_args
 
 from core.conversations import Conversations, Turn
 from core.conversations.formats._branches import branches
+from core.conversations.formats._format import ConversationFormat
 from core.files.recordings import Recorded, lines
 from core.messages import Message, StopReason
 
 
-def recording(conversations: Conversations, visitor: str, id: str) -> str:
-    """The answers of the branch that is shown, or of all panes, one a line, each with all that was asked before it.
+def recording(conversations: Conversations, visitor: str, ids: Sequence[str]) -> str:
+    """The answers of the branches that are shown, or of all panes, one a line, each with all that was asked before it.
 
-    Where two panes answered the same, the first is kept. Files are not part of a recording.
+    Where two answer the same question, the first is kept. Files are not part of a recording.
     """
+    entries: dict[tuple[Message, ...], Recorded] = {}
+    for id in ids:
+        _add(entries, conversations, visitor, id)
+    return b"".join(lines(entries.values())).decode()
+
+
+def _add(entries: dict[tuple[Message, ...], Recorded], conversations: Conversations, visitor: str, id: str) -> None:
     conversation = conversations.get(visitor, id)
     first = (Message("system", conversation.system),) if conversation.system.strip() else ()
-    entries: dict[tuple[Message, ...], Recorded] = {}
     for path in branches(conversations, visitor, conversation):
         asked = first
         for turn in path:
             if turn.role == "assistant" and turn.text and turn.status not in ("failed", "streaming") and asked:
                 entries.setdefault(asked, _recorded(asked, turn))
             asked = (*asked, Message(turn.role, turn.text))
-    return b"".join(lines(entries.values())).decode()
 
 
 def _recorded(asked: tuple[Message, ...], turn: Turn) -> Recorded:
@@ -42,3 +49,6 @@ def _recorded(asked: tuple[Message, ...], turn: Turn) -> Recorded:
         cast(StopReason, meter.stop_reason) if known else "other",
         turn.model,
     )
+
+
+FORMAT = ConversationFormat("recording", "recording", 40, "jsonl", "application/jsonl", recording)

@@ -17,9 +17,8 @@ import gradio as gr
 from core.prompts.editing.drafts import Draft
 from core.prompts.version import Version
 from core.services import Services
-from pages.chat.options import Updates
 from pages.kit import model_picker
-from pages.kit.handlers import PRIVATE, QUICK, guarded, session_of, visitor_of
+from pages.kit.handlers import PRIVATE, QUICK, Updates, guarded, session_of, visitor_of
 from pages.kit.markdown import DELIMITERS
 from pages.prompts.editor.looks import DraftChecks
 from pages.prompts.editor.run import Running

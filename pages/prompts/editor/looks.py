@@ -15,9 +15,8 @@ from core.prompts.editing.schema_check import check_schema
 from core.prompts.templates.render import MissingVariables, Rendered, listed
 from core.prompts.templates.templates import Needed
 from core.services import Services
-from pages.chat.options import EFFORT_LABELS
 from pages.kit.format import count, money
-from pages.kit.model_picker import label
+from pages.kit.model_picker import EFFORT_LABELS, label
 
 GAP = "⟨{}⟩"  # stands in the preview where a value is missing
 WHY_LONGEST = {

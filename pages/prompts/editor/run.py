@@ -10,7 +10,6 @@ from typing import Any
 
 import gradio as gr
 from gradio.components.chatbot import Message as Drawn
-from gradio.components.chatbot import TextMessage
 
 from core.chat.runs import Snapshot
 from core.errors import BadRequest, NotFound, ParleyError
@@ -21,7 +20,7 @@ from core.prompts.editing.schema_check import misfit
 from core.prompts.run import request_for
 from core.prompts.version import Version
 from core.services import Services
-from pages.chat.view import html, meter_line
+from pages.kit.answer import BROKEN_OFF, drawn_answer, html, live_line, meter_line, notices, trouble
 from pages.kit.format import text
 from pages.kit.handlers import guarded, session_of, visitor_of
 from pages.kit.markdown import shown
@@ -38,7 +37,7 @@ class Running:
     def __init__(self, services: Services, looks: DraftChecks) -> None:
         self._services = services
         self._looks = looks
-        self._trials = services.trials
+        self._runs = services.prompt_runs
 
     @guarded
     async def run(self, source: str, request: gr.Request) -> AsyncIterator[list[Any]]:
@@ -47,23 +46,23 @@ class Running:
             draft, threads = Draft.read(source), self._services.threads.requests
             asked = await threads.run_for(visitor_of(request), self._request, draft, request)
         except ParleyError as error:
-            yield [Drawn(role="assistant", content=[html(_trouble(str(error)))], metadata={}, options=[])]
+            yield [Drawn(role="assistant", content=[html(trouble(str(error)))], metadata={}, options=[])]
             return
         name = label(self._services.catalog.info(asked.model))
         schema = asked.parameters.response_schema
         page = f"{visitor_of(request)} {request.session_hash}"
-        async with contextlib.aclosing(self._trials.run(page, asked, every=PACE)) as snapshots:
+        async with contextlib.aclosing(self._runs.run(page, asked, every=PACE)) as snapshots:
             async for snapshot in snapshots:
-                wrong = None
+                unfit = None
                 if schema is not None and snapshot.status == "complete":
-                    wrong = await self._services.threads.requests.run_for(
+                    unfit = await self._services.threads.requests.run_for(
                         visitor_of(request), misfit, self._services.child, snapshot.text, schema
                     )
-                yield drawn(snapshot, name, wrong, as_json=schema is not None)
+                yield drawn(snapshot, name, unfit, as_json=schema is not None)
 
     @guarded
     async def stop(self, request: gr.Request) -> None:
-        self._trials.stop(f"{visitor_of(request)} {request.session_hash}")
+        self._runs.stop(f"{visitor_of(request)} {request.session_hash}")
 
     def _request(self, draft: Draft, request: gr.Request) -> ChatRequest:
         """BadRequest says what is missing."""
@@ -103,49 +102,27 @@ class Running:
         return version if version.hash == content.digest() else None
 
 
-def drawn(snapshot: Snapshot, name: str, wrong: str | None, *, as_json: bool) -> list[Any]:
-    """An answer, running or ended: its reasoning folded in front, its figures below. `wrong` as in `below`."""
-    messages: list[Any] = []
-    pending = snapshot.status == "streaming"
-    if snapshot.thinking:
-        going = pending and not snapshot.text
-        messages.append(
-            Drawn(
-                role="assistant",
-                content=[TextMessage(text=shown(snapshot.thinking))],
-                metadata={"title": "Thinking" if going else "Thoughts", "status": "pending" if going else "done"},
-                options=[],
-            )
-        )
-    content: list[Any] = [TextMessage(text=_written(snapshot.text, as_json))] if snapshot.text else []
-    content.append(html(below(snapshot, name, wrong)))
-    messages.append(Drawn(role="assistant", content=content, metadata={}, options=[]))
-    return messages
+def drawn(snapshot: Snapshot, name: str, unfit: str | None, *, as_json: bool) -> list[Any]:
+    """An answer with the line of figures below it, laid out if it is to be JSON. `unfit` as in `below`."""
+    return drawn_answer(snapshot, below(snapshot, name, unfit), lambda answer: _written(answer, as_json))
 
 
-def below(snapshot: Snapshot, name: str, wrong: str | None) -> str:
+def below(snapshot: Snapshot, name: str, unfit: str | None) -> str:
     """The line of figures under an answer, with what went wrong above it.
 
-    `wrong` says why the answer does not fit its JSON schema, "" that it does; None where there is none to fit.
+    `unfit` says why the answer does not fit its JSON schema, "" that it does; None where there is none to fit.
     """
-    notices = "".join(f'<div class="notice">{text(notice)}</div>' for notice in snapshot.notices)
     if snapshot.status == "streaming":
-        state = "writing" if snapshot.text else "thinking" if snapshot.thinking else "waiting for the first token"
-        return f'<div class="below">{notices}<div class="meter live"><i></i>{text(name)} · {state}</div></div>'
-    trouble = ""
+        return f'<div class="below">{notices(snapshot)}{live_line(name, snapshot)}</div>'
+    wrong = ""
     if snapshot.status in ("failed", "interrupted"):
-        what = snapshot.error or "The answer broke off."
-        trouble = _trouble(what)
+        wrong = trouble(snapshot.error or BROKEN_OFF)
     fits = ""
-    if wrong is not None:
-        fits = "" if wrong else " · fits the JSON schema"
-        trouble += _trouble(wrong) if wrong else ""
+    if unfit is not None:
+        fits = "" if unfit else " · fits the JSON schema"
+        wrong += trouble(unfit) if unfit else ""
     figures = text(meter_line(name, snapshot.meter, snapshot.status) + fits)
-    return f'<div class="below">{notices}{trouble}<div class="meter">{figures}</div></div>'
-
-
-def _trouble(sentence: str) -> str:
-    return f'<div class="trouble" role="alert"><span>{text(sentence)}</span></div>'
+    return f'<div class="below">{notices(snapshot)}{wrong}<div class="meter">{figures}</div></div>'
 
 
 def _written(answer: str, as_json: bool) -> str:

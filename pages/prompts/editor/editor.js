@@ -1,5 +1,5 @@
 // The editor of prompts: what is written, keeping it when the page goes away, and asking the server about it.
-// How it is drawn is in _editor_fields.js. The server has the last word on all that is saved or run.
+// How it is drawn is in fields.js. The server has the last word on all that is saved or run.
 (() => {
   const KEEP = 'parley-draft:';
   const DAYS = 30; // that unsaved work is kept

@@ -60,10 +60,7 @@
     parley.popup(button, 'Conversation', [
       ['Rename', () => rename(data)],
       null,
-      ['Export as JSON', to('json')],
-      ['Export as Markdown', to('markdown')],
-      ['Export as HTML page', to('html')],
-      ['Export as recording', to('recording')],
+      ...parley.formats.map(([name, label]) => [`Export as ${label}`, to(name)]),
       null,
       ['Delete', () => remove(data), 'danger'],
     ]);
