@@ -6,10 +6,11 @@ import dataclasses
 import datetime
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -52,6 +53,39 @@ def is_chat(model_id: str) -> bool:
     provider, _, name = model_id.partition("/")
     table = _tables().get(provider) or _tables()[_OPEN_MODELS]
     return not any(fnmatchcase(name.lower(), pattern) for pattern in table.get("not_chat", ()))
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """A provider of ours: where it is asked, and what its models are called and cost by nature."""
+
+    setting: str = ""  # the setting that names another address
+    address: str = ""
+    names: tuple[str, ...] = ()  # patterns of its models' names
+    free: Literal["", "always", "on loopback"] = ""
+    not_free: tuple[str, ...] = ()  # patterns of models that are paid for all the same
+
+    def is_free(self, model: str, *, loopback: bool) -> bool:
+        """Whether a model costs nothing because it runs on this machine."""
+        here = self.free == "always" or (self.free == "on loopback" and loopback)
+        return here and not any(fnmatchcase(model, pattern) for pattern in self.not_free)
+
+
+@lru_cache(maxsize=1)
+def makers() -> Mapping[str, Maker]:
+    """The providers of ours by name; no endpoint can be called so."""
+    found: dict[str, Maker] = {}
+    for name, fields in _tables()["makers"]["providers"].items():
+        known: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()
+        }
+        found[name] = Maker(**known)
+    return found
+
+
+def maker_of(name: str) -> str:
+    """Who made a model of this name, "" if it does not show."""
+    return next((maker for maker, one in makers().items() if any(fnmatchcase(name, p) for p in one.names)), "")
 
 
 def host_facts(host: str) -> Mapping[str, Any]:

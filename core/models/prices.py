@@ -22,6 +22,7 @@ from genai_prices.types import ModelInfo, ModelPrice, TieredPrices, TimeOfDateCo
 from core.errors import SettingsError
 from core.hosts import is_loopback
 from core.messages import Usage
+from core.models.facts import makers
 from core.models.price_tables import PriceRow, read
 from core.settings import Settings
 
@@ -156,7 +157,7 @@ class Prices:
         day = at.astimezone(datetime.UTC).date()
         if own := _listed(self._own, model, host, day):
             return own, False
-        if maker in ("embedded", "replay") or (maker == "ollama" and _is_here(host) and not _in_the_cloud(name)):
+        if (known := makers().get(maker)) and known.is_free(name, loopback=_is_here(host)):
             zero = {"input": Decimal(0), "output": Decimal(0)}
             return Price(LOCAL, (Rates.of(0, zero, LOCAL),)), False
         info = _genai_model(address, host, name)
@@ -181,12 +182,11 @@ def _own_table(settings: Settings) -> list[PriceRow]:
 
 def _addresses(settings: Settings) -> dict[str, str]:
     """Where each maker's models are asked: what decides who charges for them."""
-    return {
-        **settings["PARLEY_ENDPOINTS"],
-        "anthropic": settings["ANTHROPIC_BASE_URL"] or "https://api.anthropic.com",
-        "openai": settings["OPENAI_BASE_URL"] or "https://api.openai.com/v1",
-        "ollama": settings["OLLAMA_HOST"] if "//" in settings["OLLAMA_HOST"] else f"http://{settings['OLLAMA_HOST']}",
-    }
+    found = dict(settings["PARLEY_ENDPOINTS"])
+    for name, maker in makers().items():
+        address = (settings[maker.setting] if maker.setting else "") or maker.address
+        found[name] = address if "//" in address or not address else f"http://{address}"
+    return found
 
 
 def _listed(table: list[PriceRow], model: str, host: str, day: datetime.date) -> Price | None:
@@ -198,11 +198,6 @@ def _listed(table: list[PriceRow], model: str, host: str, day: datetime.date) ->
 
 def _is_here(host: str) -> bool:
     return is_loopback(host) or host in ("0.0.0.0", "::")  # noqa: S104  (as Ollama's server is told)
-
-
-def _in_the_cloud(name: str) -> bool:
-    """Ollama's local server hands these on to ollama.com."""
-    return name.endswith(("-cloud", ":cloud"))
 
 
 def _genai_model(address: str, host: str, name: str) -> ModelInfo | None:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from core.errors import BadRequest
+from core.models.facts import maker_of
 from core.names import Ref, check_label, check_name, suggest
 from core.prompts.content import IDENTIFIER, MOST_TAGS, RESERVED, Content, PromptParameters, complaints, parse_content
 from core.prompts.formats import _jinja
@@ -18,7 +19,6 @@ from core.prompts.formats._model import ImportedVersion, Loss
 from core.prompts.version import TAG
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "model": "assistant"}
-MAKERS = (("claude", "anthropic"), ("gpt-", "openai"), ("chatgpt", "openai"), ("o1", "openai"), ("o3", "openai"))
 RANGES = ("greater_than", "less_than", "too_long", "too_short")
 LONGEST_VARIABLE = 60
 
@@ -29,7 +29,8 @@ def model_in(id: str, provider: str = "") -> str:
     """maker/model, from a maker's own name of a model."""
     if provider or "/" in id:
         return f"{provider}/{id}" if provider else id
-    return next((f"{maker}/{id}" for start, maker in MAKERS if id.startswith(start)), id)
+    maker = maker_of(id)
+    return f"{maker}/{id}" if maker else id
 
 
 def model_out(model: str) -> str:
