@@ -45,7 +45,8 @@ def create(services: Services) -> ASGIApp:
         await services.close()
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    app.router.routes.extend(api.routes(services))
+    routes = api.routes(services)
+    app.router.routes.extend(routes)
     app.router.routes.extend(pages.routes(services.uploads))  # before Gradio's own of the same addresses
     root_path = services.settings["PARLEY_ROOT_PATH"] or None
     if importlib.util.find_spec("matplotlib") is None:
@@ -55,7 +56,7 @@ def create(services: Services) -> ASGIApp:
     options = pages.mount_options(services.settings)
     gradio.mount_gradio_app(app, pages.build(services), path="/", root_path=root_path, **options)
     reachable = [api.Reachable(*one) for one in pages.reachable(services.settings)]
-    return api.perimeter(services.visitors.middleware(app), services.settings, reachable)
+    return api.perimeter(services.visitors.middleware(app), services.settings, routes, reachable)
 
 
 def serve(settings: Settings) -> int:

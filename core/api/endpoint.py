@@ -8,7 +8,8 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import structlog
-from starlette.types import Receive, Scope, Send
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from core.api.access import Access
 from core.api.streaming import error_frame
@@ -58,6 +59,14 @@ class Endpoint(ABC):
             if begun:
                 raise  # too late for a status: the server cuts the connection
             await send_error(send, told)
+
+
+def for_pages(endpoint: ASGIApp, settings: Settings) -> ASGIApp:
+    """With the headers by which browsers let the pages of PARLEY_ALLOWED_ORIGINS ask."""
+    origins = settings["PARLEY_ALLOWED_ORIGINS"]
+    if not origins:
+        return endpoint
+    return CORSMiddleware(endpoint, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=["*"])
 
 
 def only(scope: Scope, *methods: str) -> None:

@@ -4,36 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import Connection, text
+from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from core.api.wire import MethodNotAllowed, send_error, send_json
 from core.errors import ParleyError
-from core.gateway import BreakerState, Gateway
-from core.models.catalog import Catalog
-from core.store.database import Database
-from core.store.vectors import Vectors
-from core.threads import Threads
+from core.gateway import BreakerState
+from core.services import Services
 
 FRESH = 3.0  # seconds that a finding is good for, however often it is asked
 PATIENCE = 5.0  # seconds that each part has to answer
 
 
-class HealthServices(Protocol):
-    """What of the services is looked at."""
-
-    @property
-    def catalog(self) -> Catalog: ...
-    @property
-    def gateway(self) -> Gateway: ...
-    @property
-    def database(self) -> Database: ...
-    @property
-    def vectors(self) -> Vectors: ...
-    @property
-    def threads(self) -> Threads: ...
+def routes(services: Services) -> list[BaseRoute]:
+    return [Route("/healthz", Alive()), Route("/readyz", Readiness(services))]
 
 
 class Alive:
@@ -46,7 +33,7 @@ class Alive:
 class Readiness:
     """GET /readyz, as an ASGI application. 503 if nothing can be saved; the rest is reported only."""
 
-    def __init__(self, services: HealthServices) -> None:
+    def __init__(self, services: Services) -> None:
         self._services = services
         self._lock = asyncio.Lock()
         self._found: dict[str, Any] = {}

@@ -15,27 +15,24 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from core.api.endpoint import Endpoint, only
+from core.api.endpoint import Endpoint, for_pages, only
 from core.api.fields import Fields
 from core.api.prompt_models import filled_in
 from core.api.query import Query
 from core.api.schemas import largest_body, parsed
 from core.api.wire import BadField, dumps, read_body, send_body, send_json
-from core.errors import NotFound
 from core.names import LATEST, Ref, check_label, check_name
 from core.prompts.json_views import history_json, labels_of, move_json, rendered_json, summary_json, version_json
 from core.prompts.registry import files, labels
 from core.prompts.registry.listing import FILE
 from core.prompts.registry.records import PromptEntry
-from core.prompts.registry.registry import Registry
-from core.prompts.templates.templates import Templates
 from core.prompts.version import Version
-from core.settings import Settings
-from core.threads import Threads
+from core.services import Services
 
 READING = ("GET", "HEAD")
 ACTIONS = ("versions", "render")
@@ -46,23 +43,15 @@ LARGEST_KEPT = 64_000  # bytes of one of them
 EACH = 1000  # bytes that an answer in memory takes beside its own
 
 
-class PromptServices(Protocol):
-    """What of the services the registry's addresses are built on."""
-
-    @property
-    def settings(self) -> Settings: ...
-    @property
-    def registry(self) -> Registry: ...
-    @property
-    def templates(self) -> Templates: ...
-    @property
-    def threads(self) -> Threads: ...
+def routes(services: Services) -> list[BaseRoute]:
+    registry = for_pages(PromptRoutes(services), services.settings)
+    return [Route("/api/v1/prompts", registry), Route("/api/v1/prompts/{path:path}", registry)]
 
 
 class PromptRoutes(Endpoint):
-    """The ASGI application for everything below /api/v1."""
+    """The ASGI application for everything below /api/v1/prompts."""
 
-    def __init__(self, services: PromptServices) -> None:
+    def __init__(self, services: Services) -> None:
         super().__init__(services.settings)
         self._registry = services.registry
         self._templates = services.templates
@@ -223,11 +212,8 @@ def _state(answer: _Kept.Answer) -> _State | None:
 
 
 def _target(scope: Scope) -> tuple[str, str]:
-    """The prompt's name and what of it is asked for; both "" for the list. NotFound for what is no prompt at all."""
-    path: str = scope["path_params"]["path"]
-    group, _, name = path.partition("/")
-    if group != "prompts":
-        raise NotFound(f"There is no /api/v1/{path[:100]} here.", "There is /api/v1/prompts.")
+    """The prompt's name and what of it is asked for; both "" for the list."""
+    name: str = scope["path_params"].get("path", "")
     # Told apart before %2F became a slash.
     action = scope["raw_path"].rpartition(b"/")[2].decode("latin-1")
     if action in ACTIONS and name.endswith(f"/{action}"):

@@ -3,51 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Protocol
+from typing import Any
 
+from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from core.api.answers import completion
-from core.api.endpoint import Endpoint, only
+from core.api.endpoint import Endpoint, for_pages, only
 from core.api.prompt_models import PREFIX, PromptModels
 from core.api.schemas import ParsedRequest, Reader
 from core.api.streaming import stream_answer
 from core.api.wire import read_body, send_json, until_gone
 from core.errors import ModelNotFound, NotFound
-from core.files.child import Child
-from core.gateway import Gateway
-from core.models.catalog import Catalog
 from core.models.info import Abilities, ModelInfo
-from core.prompts.registry.registry import Registry
-from core.prompts.templates.templates import Templates
 from core.prompts.version import Version
-from core.settings import Settings
-from core.threads import Threads
+from core.services import Services
 
 
-class V1Services(Protocol):
-    """What of the services the API is built on."""
-
-    @property
-    def settings(self) -> Settings: ...
-    @property
-    def catalog(self) -> Catalog: ...
-    @property
-    def gateway(self) -> Gateway: ...
-    @property
-    def registry(self) -> Registry: ...
-    @property
-    def templates(self) -> Templates: ...
-    @property
-    def child(self) -> Child: ...
-    @property
-    def threads(self) -> Threads: ...
+def routes(services: Services) -> list[BaseRoute]:
+    return [Route("/v1/{path:path}", for_pages(V1(services), services.settings))]
 
 
 class V1(Endpoint):
     """The ASGI application for everything below /v1."""
 
-    def __init__(self, services: V1Services) -> None:
+    def __init__(self, services: Services) -> None:
         super().__init__(services.settings)
         self._gateway = services.gateway
         self._catalog = services.catalog

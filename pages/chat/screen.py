@@ -16,8 +16,7 @@ from core.errors import ParleyError, RateLimited
 from core.ledger.store import Filter
 from core.models.info import ModelInfo
 from core.services import Services
-from pages.chat import list as chat_list
-from pages.chat import view
+from pages.chat import history, view
 from pages.chat.parts import EMPTY_BOX, Parts
 from pages.chat.view import Look
 from pages.kit.format import text
@@ -117,9 +116,9 @@ class Screen:
         """The list at the side, or what a search finds."""
         store, now = self._services.conversations, datetime.datetime.now().astimezone()
         if query.strip():
-            value = chat_list.found(store.search(visitor, query.strip()), query.strip(), here)
+            value = history.found(store.search(visitor, query.strip()), query.strip(), here)
         else:
-            value = chat_list.conversations(store.list(visitor), here, now)
+            value = history.conversations(store.list(visitor), here, now)
         return {self._parts.history: value}
 
     def banner(self) -> Updates:

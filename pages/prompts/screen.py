@@ -13,10 +13,10 @@ from core.prompts.editing.diff import diff
 from core.prompts.version import Version
 from core.services import Services
 from pages.prompts import diff as prompts_diff
-from pages.prompts import label_window, list, view
+from pages.prompts import label_window, prompt_list, view
 from pages.prompts.label_window import GONE, LabelWindow
-from pages.prompts.list import Frame
 from pages.prompts.parts import Parts
+from pages.prompts.prompt_list import Frame
 from pages.prompts.room import Room
 
 MOST_FOUND = 30
@@ -73,9 +73,9 @@ class Screen:
         if query.strip():
             found = registry.search(query.strip(), MOST_FOUND)
             by_name = {entry.name: entry for entry in entries}
-            html = list.found(found, by_name, query.strip(), chip, frame)
+            html = prompt_list.found(found, by_name, query.strip(), chip, frame)
         else:
-            html = list.whole(entries, chip, registry.problems(), frame)
+            html = prompt_list.whole(entries, chip, registry.problems(), frame)
         return {self._parts.list: html}
 
     def room(self, ref: str) -> Room:

@@ -111,7 +111,7 @@ async def serving(settings: Settings, providers: dict[str, Provider]) -> AsyncIt
     """Open services and serve their routes on a free port."""
     services = Services.open(settings, providers)
     found = routes(services)
-    app = perimeter(services.visitors.middleware(Starlette(routes=found)), settings)
+    app = perimeter(services.visitors.middleware(Starlette(routes=found)), settings, found)
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
         uvicorn.Config(

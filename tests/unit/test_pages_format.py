@@ -19,8 +19,7 @@ from core.models.info import Abilities, ModelInfo
 from core.models.prices import Price, Rates
 from core.providers import Status
 from core.text import MARK_BEGIN, MARK_END
-from pages.chat import list as chat_list
-from pages.chat import view
+from pages.chat import history, view
 from pages.chat.options import DEFAULT, Options
 from pages.chat.view import Look
 from pages.kit import answer, format, handlers, model_picker
@@ -150,11 +149,11 @@ def test_a_running_answer_folds_its_thinking_when_the_text_begins() -> None:
 
 def test_search_results_are_escaped_and_say_how_they_were_found() -> None:
     hit = Hit("c1", "<i>", "t1", f"a {MARK_BEGIN}<b>{MARK_END} c", "both", 1.0)
-    drawn = chat_list.found([hit], "<q>", "c1")
+    drawn = history.found([hit], "<q>", "c1")
     assert "<mark>&lt;b&gt;</mark>" in drawn
     assert "&lt;i&gt;" in drawn
     assert "found by words and meaning" in drawn
-    assert "Nothing is like “&lt;q&gt;”." in chat_list.found([], "<q>", "")
+    assert "Nothing is like “&lt;q&gt;”." in history.found([], "<q>", "")
 
 
 def _price(input: str, output: str) -> Price:

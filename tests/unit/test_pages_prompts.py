@@ -16,8 +16,8 @@ from core.prompts.editing.diff import diff
 from core.prompts.usage import PromptUse
 from core.prompts.version import Version
 from pages.prompts import diff as prompts_diff
-from pages.prompts import list, view, words
-from pages.prompts.list import Frame
+from pages.prompts import prompt_list, view, words
+from pages.prompts.prompt_list import Frame
 from pages.prompts.room import Room, total
 
 NOW = datetime.datetime(2026, 11, 21, 12, tzinfo=datetime.UTC)
@@ -72,8 +72,8 @@ def test_nothing_that_somebody_wrote_becomes_html() -> None:
     move = Move(1, NOW, NASTY, "production", None, 2, NASTY, "", "", "")
     room = Room(entry, new, [new, old], [move], FRAME.protected, {}, NOW, problem=NASTY)
     pages = [
-        list.whole([entry], "tag:" + NASTY, [], FRAME),
-        list.found([PromptHit("team/reply", 1, NASTY, "words", 1.0)], {"team/reply": entry}, NASTY, "", FRAME),
+        prompt_list.whole([entry], "tag:" + NASTY, [], FRAME),
+        prompt_list.found([PromptHit("team/reply", 1, NASTY, "words", 1.0)], {"team/reply": entry}, NASTY, "", FRAME),
         view.head(room),
         view.views(room),
         view.lost(NASTY, NASTY),
@@ -87,16 +87,16 @@ def test_nothing_that_somebody_wrote_becomes_html() -> None:
 def test_a_search_leads_to_the_version_that_was_found() -> None:
     entry = PromptEntry("team/reply", (1, 2), made(number=2), {})
     hits = [PromptHit("team/reply", 1, "old words", "words", 1.0)]
-    assert 'data-ref="team/reply@1"' in list.found(hits, {"team/reply": entry}, "old", "", FRAME)
+    assert 'data-ref="team/reply@1"' in prompt_list.found(hits, {"team/reply": entry}, "old", "", FRAME)
     hits = [replace(hits[0], number=2)]
-    assert 'data-ref="team/reply"' in list.found(hits, {"team/reply": entry}, "old", "", FRAME)
-    assert "Nothing is like" in list.found(hits, {"team/reply": entry}, "old", "label:staging", FRAME)
+    assert 'data-ref="team/reply"' in prompt_list.found(hits, {"team/reply": entry}, "old", "", FRAME)
+    assert "Nothing is like" in prompt_list.found(hits, {"team/reply": entry}, "old", "label:staging", FRAME)
 
 
 def test_long_lists_end_with_a_hint() -> None:
-    entries = [PromptEntry(f"p{n}", (1,), made(), {}) for n in range(list.MOST_ROWS + 7)]
-    page = list.whole(entries, "", [], FRAME)
-    assert page.count('class="prompt"') == list.MOST_ROWS
+    entries = [PromptEntry(f"p{n}", (1,), made(), {}) for n in range(prompt_list.MOST_ROWS + 7)]
+    page = prompt_list.whole(entries, "", [], FRAME)
+    assert page.count('class="prompt"') == prompt_list.MOST_ROWS
     assert "7 more." in page
 
 

@@ -20,6 +20,7 @@ from core.prompts.editing.drafts import Draft, MessageRow, ParameterTexts, Varia
 from core.prompts.editing.estimates import Estimate
 from core.services import Services
 from core.settings import Settings
+from pages.kit.markdown import shown
 from pages.prompts.editor.looks import DraftChecks, cost_line, fit
 from pages.prompts.editor.run import Running, below, drawn
 from pages.prompts.editor.save import Saving
@@ -98,7 +99,7 @@ def test_an_answer_in_json_is_a_block_of_code() -> None:
     (message,) = drawn(snapshot('{"a":', "streaming"), "Dear", None, as_json=True)
     assert message.content[0].text == '```json\n{"a":\n```'
     (message,) = drawn(snapshot('{"a":1}'), "Dear", None, as_json=False)
-    assert message.content[0].text == '{"a":1}'
+    assert message.content[0].text == shown('{"a":1}') and "```" not in message.content[0].text
     thought, _ = drawn(snapshot("so", thinking="hm"), "Dear", None, as_json=False)
     assert thought.content[0].text == "hm"
 

@@ -131,4 +131,4 @@ def _written(answer: str, as_json: bool) -> str:
         return shown(answer)
     with contextlib.suppress(ValueError, RecursionError):
         answer = json.dumps(json.loads(answer), indent=2, ensure_ascii=False)
-    return f"```json\n{answer}\n```"
+    return shown(f"```json\n{answer}\n```")
