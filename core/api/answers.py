@@ -26,7 +26,7 @@ def new_id() -> str:
     return f"chatcmpl-{random.getrandbits(96):024x}"
 
 
-def completion(reply: Reply, asked: ParsedRequest) -> dict[str, Any]:
+def completion(reply: Reply, parsed: ParsedRequest) -> dict[str, Any]:
     """A whole answer."""
     done = reply.done
     refused = done.stop_reason == "refusal"
@@ -40,24 +40,24 @@ def completion(reply: Reply, asked: ParsedRequest) -> dict[str, Any]:
     choice = {
         "index": 0,
         "message": message,
-        "logprobs": logprobs_json(reply.logprobs) if asked.logprobs else None,
+        "logprobs": logprobs_json(reply.logprobs) if parsed.logprobs else None,
         "finish_reason": FINISH[done.stop_reason],
     }
     return {
         "id": new_id(),
         "object": "chat.completion",
         "created": int(time.time()),
-        "model": done.model or asked.request.model,
+        "model": done.model or parsed.request.model,
         "choices": [choice],
         "usage": usage_json(done.usage),
-        "parley": parley_json(done, reply.notices, asked),
-        **prompt_json(asked),
+        "parley": parley_json(done, reply.notices, parsed),
+        **prompt_json(parsed),
     }
 
 
-def prompt_json(asked: ParsedRequest) -> dict[str, Any]:
+def prompt_json(parsed: ParsedRequest) -> dict[str, Any]:
     """Which prompt was asked with, where one was: {"prompt": {name, version, hash}}."""
-    request = asked.request
+    request = parsed.request
     if request.prompt_name is None:
         return {}
     version = {"name": request.prompt_name, "version": request.prompt_version, "hash": request.prompt_hash}
@@ -77,7 +77,7 @@ def usage_json(usage: Usage) -> dict[str, Any]:
     }
 
 
-def parley_json(done: Done, notices: Iterable[Notice], asked: ParsedRequest) -> dict[str, Any]:
+def parley_json(done: Done, notices: Iterable[Notice], parsed: ParsedRequest) -> dict[str, Any]:
     """What OpenAI's shape has no place for. `call` is a string: as a number JavaScript would round it."""
     return {
         "call": None if done.call is None else str(done.call),
@@ -90,7 +90,7 @@ def parley_json(done: Done, notices: Iterable[Notice], asked: ParsedRequest) -> 
         "cache_hit": done.cache_hit,
         "usage_estimated": done.usage.estimated,
         "notices": [{"kind": notice.kind, "text": notice.text} for notice in notices],
-        "ignored": asked.ignored,
+        "ignored": parsed.ignored,
     }
 
 

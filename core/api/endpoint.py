@@ -53,12 +53,12 @@ class Endpoint(ABC):
                     elif not begun:
                         await send_error(send, ProviderUnavailable("Parley is being stopped."))
         except Exception as error:
-            told = error if isinstance(error, ParleyError) else ParleyError("Something went wrong inside Parley.")
-            if told is not error:
+            shown = error if isinstance(error, ParleyError) else ParleyError("Something went wrong inside Parley.")
+            if shown is not error:
                 log.exception("api.failed", path=scope["path"], error=type(error).__name__)
             if begun:
                 raise  # too late for a status: the server cuts the connection
-            await send_error(send, told)
+            await send_error(send, shown)
 
 
 def for_pages(endpoint: ASGIApp, settings: Settings) -> ASGIApp:

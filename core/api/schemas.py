@@ -160,15 +160,15 @@ def _question(found: Sequence[Message | RawMessage]) -> str | None:
 def _with_prompt(request: ChatRequest, prompt: Resolved, body: Fields) -> ChatRequest:
     """The prompt's messages before the request's, and its parameters where the request has none of its own."""
     own, visitor = request.parameters, request.visitor
-    led = request_for(
+    prompted = request_for(
         prompt.version, prompt.rendered, model=request.model, visitor=visitor, keys={}, feature="api", parameters=own
     )
-    parameters = led.parameters
+    parameters = prompted.parameters
     if body.given("response_format"):  # also one that wants plain text
         parameters = replace(parameters, response_schema=own.response_schema)
     if body.given("reasoning_effort"):
         parameters = replace(parameters, effort=own.effort, thinking=own.thinking)
-    return replace(led, messages=led.messages + request.messages, parameters=parameters)
+    return replace(prompted, messages=prompted.messages + request.messages, parameters=parameters)
 
 
 def _refuse_unsupported(body: Fields) -> None:

@@ -28,12 +28,12 @@ HEADERS = [
 ]
 
 
-async def stream_answer(events: AsyncGenerator[Event, None], asked: ParsedRequest, send: Send) -> None:
+async def stream_answer(events: AsyncGenerator[Event, None], parsed: ParsedRequest, send: Send) -> None:
     """Send a stream of events as chat.completion.chunk frames.
 
     Errors before the first frame are raised, so that they can still have a status; later ones become the last frame.
     """
-    frames = _Frames(asked)
+    frames = _Frames(parsed)
     started = False
 
     async def flush() -> None:
@@ -68,16 +68,16 @@ def error_frame(error: ParleyError) -> bytes:
 class _Frames:
     """Makes the frames of one answer; `pending` are the pieces that have not been sent."""
 
-    def __init__(self, asked: ParsedRequest) -> None:
+    def __init__(self, parsed: ParsedRequest) -> None:
         self.pending: list[bytes] = []
-        self._asked = asked
+        self._asked = parsed
         self._notices: list[Notice] = []
         self._done: Done | None = None
         self._begun = False
         self._id, self._created = new_id(), int(time.time())
-        usage = b',"usage":null' if asked.include_usage else b""
+        usage = b',"usage":null' if parsed.include_usage else b""
         self._suffix = b'},"logprobs":null,"finish_reason":null}]' + usage + b"}\n\n"
-        self._name(asked.request.model)
+        self._name(parsed.request.model)
 
     def add(self, event: Event) -> None:
         kind = type(event)

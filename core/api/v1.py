@@ -52,11 +52,11 @@ class V1(Endpoint):
             raise NotFound(f"There is no /v1/{path[:100]} here.", "There are /v1/models and /v1/chat/completions.")
 
     async def _chat(self, raw: bytes, visitor: str, send: Send) -> None:
-        asked: ParsedRequest = await self._reader.read(raw, visitor)
-        if asked.request.stream:
-            await stream_answer(self._gateway.stream(asked.request), asked, send)
+        parsed: ParsedRequest = await self._reader.read(raw, visitor)
+        if parsed.request.stream:
+            await stream_answer(self._gateway.stream(parsed.request), parsed, send)
         else:
-            await send_json(send, completion(await self._gateway.complete(asked.request), asked))
+            await send_json(send, completion(await self._gateway.complete(parsed.request), parsed))
 
     async def _list(self) -> list[dict[str, Any]]:
         """The models that can be used now, and after them the prompts in production that such a model answers."""

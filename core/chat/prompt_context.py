@@ -23,7 +23,7 @@ class PromptOpening:
     messages: tuple[Message, ...]
     parts: tuple[tuple[str, int], ...]
 
-    def led(self, system: str) -> tuple[Message, ...]:
+    def with_system(self, system: str) -> tuple[Message, ...]:
         """The messages with a conversation's own system prompt: it follows the prompt's, after an empty line."""
         first, rest = self.messages[:1], self.messages[1:]
         if not system.strip():
@@ -55,7 +55,7 @@ class PromptContext:
         messages = rendered.messages if content is version.content else rendered.messages[:-1]
         return PromptOpening(version, messages, tuple((part.name, part.number) for part in rendered.parts))
 
-    def asked(self, opening: PromptOpening, choice: PromptChoice, text: str) -> PromptOpening | None:
+    def closing_with(self, opening: PromptOpening, choice: PromptChoice, text: str) -> PromptOpening | None:
         """The opening with all parts of its prompt if `text` is the prompt's closing question with the values put in;
         None if it is another one, or a value is missing.
         """

@@ -70,14 +70,14 @@ class RequestBuilder:
         version = opening.version
         request = replace(
             request,
-            messages=self._history.messages(visitor, conversation, answer, opening.led(conversation.system)),
+            messages=self._history.messages(visitor, conversation, answer, opening.with_system(conversation.system)),
             parameters=over(conversation.parameters, version.content.as_parameters()),
         )
         if not opening.messages:
-            asked = self._prompt_context.asked(opening, conversation.prompt, self._first(visitor, answer))
-            if asked is None:
+            whole = self._prompt_context.closing_with(opening, conversation.prompt, self._first(visitor, answer))
+            if whole is None:
                 return request
-            opening = asked
+            opening = whole
         return replace(
             request,
             prompt_name=version.name,

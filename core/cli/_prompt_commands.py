@@ -43,23 +43,23 @@ def run(name: str, arguments: argparse.Namespace, settings: Settings) -> Output:
         registry.close()
 
 
-def _list(desk: CommandContext, arguments: argparse.Namespace) -> Output:
+def _list(context: CommandContext, arguments: argparse.Namespace) -> Output:
     label = "" if arguments.label == LATEST else arguments.label and check_label(arguments.label)
-    found = desk.registry.list(arguments.query, tag=arguments.tag, label=label)
-    asked = arguments.query or arguments.tag or label
-    problems = [problem for entry in found for problem in entry.problems] if asked else desk.registry.problems()
+    found = context.registry.list(arguments.query, tag=arguments.tag, label=label)
+    narrowed = arguments.query or arguments.tag or label
+    problems = [problem for entry in found for problem in entry.problems] if narrowed else context.registry.problems()
     troubles = [f"{problem.what} {problem.fix}" for problem in problems]
-    nothing = "No prompt fits.\n" if asked else "There are no prompts yet. Make one with `prompts new`.\n"
+    nothing = "No prompt fits.\n" if narrowed else "There are no prompts yet. Make one with `prompts new`.\n"
     text = table(found) if found else nothing
     return Output(text + "".join(f"\n{one}\n" for one in troubles), [summary_json(entry) for entry in found])
 
 
-def _show(desk: CommandContext, arguments: argparse.Namespace) -> Output:
-    version = desk.registry.version(Ref.parse(arguments.prompt))
-    entry = desk.registry.entry(version.name)
+def _show(context: CommandContext, arguments: argparse.Namespace) -> Output:
+    version = context.registry.version(Ref.parse(arguments.prompt))
+    entry = context.registry.entry(version.name)
     labels = labels_of(version, entry.labels, entry.latest)
     if arguments.values is not None:
-        rendered = desk.templates.render(version, dict(map(_value, arguments.values)))
+        rendered = context.templates.render(version, dict(map(_value, arguments.values)))
         return Output(messages(rendered.messages), rendered_json(version, rendered))
     text = messages(version.content.as_messages())
     if not arguments.template:
@@ -67,8 +67,8 @@ def _show(desk: CommandContext, arguments: argparse.Namespace) -> Output:
     return Output(text, version_json(version, labels))
 
 
-def _diff(desk: CommandContext, arguments: argparse.Namespace) -> Output:
-    old, new = (desk.registry.version(Ref.parse(one)) for one in (arguments.old, arguments.new))
+def _diff(context: CommandContext, arguments: argparse.Namespace) -> Output:
+    old, new = (context.registry.version(Ref.parse(one)) for one in (arguments.old, arguments.new))
     before, after = _said(old), _said(new)
     fields = [name for name in dict.fromkeys([*before, *after]) if before.get(name) != after.get(name)]
     changed = unified_text(diff(old, new))
@@ -83,9 +83,9 @@ def _diff(desk: CommandContext, arguments: argparse.Namespace) -> Output:
     return Output(text or f"{old.ref} and {new.ref} say the same.\n", data)
 
 
-def _new(desk: CommandContext, arguments: argparse.Namespace) -> Output:
+def _new(context: CommandContext, arguments: argparse.Namespace) -> Output:
     name = check_name(arguments.name)
-    entry = _entry(desk.registry, name)
+    entry = _entry(context.registry, name)
     latest = entry.latest if entry else None
     if arguments.file:
         given = _from_file(name, arguments.file)
@@ -94,13 +94,13 @@ def _new(desk: CommandContext, arguments: argparse.Namespace) -> Output:
         given = None
         content = _quick(arguments)
         description, tags = (latest.description, latest.tags) if latest else ("", ())
-    saved = desk.registry.save(
+    saved = context.registry.save(
         name,
-        desk.templates.check(content, name),
+        context.templates.check(content, name),
         description=description,
         tags=tags,
         change=arguments.message if arguments.message is not None else given.change if given else "",
-        author=desk.by,
+        author=context.by,
         parent=latest.number if latest else None,
     )
     ref, number = saved.version.ref, saved.version.number
@@ -109,25 +109,25 @@ def _new(desk: CommandContext, arguments: argparse.Namespace) -> Output:
     return Output(text, {"name": name, "version": number, "hash": saved.version.hash, "created": saved.created})
 
 
-def _promote(desk: CommandContext, arguments: argparse.Namespace) -> Output:
-    version = desk.registry.version(Ref.parse(arguments.prompt))
+def _promote(context: CommandContext, arguments: argparse.Namespace) -> Output:
+    version = context.registry.version(Ref.parse(arguments.prompt))
     expect = ANY if arguments.expect is None else arguments.expect or None
     label = check_label(arguments.label)
-    move = desk.registry.move(version.name, label, version.number, by=desk.by, why=arguments.why, expect=expect)
+    move = context.registry.move(version.name, label, version.number, by=context.by, why=arguments.why, expect=expect)
     return _moved(version.name, move)
 
 
-def _rollback(desk: CommandContext, arguments: argparse.Namespace) -> Output:
+def _rollback(context: CommandContext, arguments: argparse.Namespace) -> Output:
     name = check_name(arguments.name)
-    return _moved(name, desk.registry.rollback(name, check_label(arguments.label), by=desk.by, why=arguments.why))
+    return _moved(name, context.registry.rollback(name, check_label(arguments.label), by=context.by, why=arguments.why))
 
 
-def _verify(desk: CommandContext, arguments: argparse.Namespace) -> Output:
-    findings = desk.registry.verify()
+def _verify(context: CommandContext, arguments: argparse.Namespace) -> Output:
+    findings = context.registry.verify()
     intact = all(finding.severity == "note" for finding in findings)
     lines = [f"{one.severity}: {one.name}: {one.what} {one.fix}".rstrip() for one in findings]
     if intact:
-        entries = desk.registry.list()
+        entries = context.registry.list()
         count = sum(len(entry.numbers) for entry in entries)
         read = f"{counted(count, 'version')} of {counted(len(entries), 'prompt')}"
         lines.append(f"{read} were read: all are as they were saved, and so are the labels' histories.")

@@ -34,7 +34,7 @@ _ROOM = "Make room in the folder for temporary files."
 SHOWN = 20  # versions that are named one by one
 
 
-def bring_in(desk: CommandContext, arguments: argparse.Namespace) -> Output:
+def bring_in(context: CommandContext, arguments: argparse.Namespace) -> Output:
     """All files are read before the first byte is written."""
     plans = [
         _read(data, name, arguments.format or None)
@@ -43,10 +43,10 @@ def bring_in(desk: CommandContext, arguments: argparse.Namespace) -> Output:
     ]
     plan = _together(plans)
     if arguments.dry_run:
-        with _copied(desk.registry) as copy:  # what would happen is tried there
-            done = formats.apply(copy, plan, by=desk.by, labels=arguments.labels)
+        with _copied(context.registry) as copy:  # what would happen is tried there
+            done = formats.apply(copy, plan, by=context.by, labels=arguments.labels)
     else:
-        done = formats.apply(desk.registry, plan, by=desk.by, labels=arguments.labels)
+        done = formats.apply(context.registry, plan, by=context.by, labels=arguments.labels)
     data = {
         "dry_run": arguments.dry_run,
         "format": plan.format,
@@ -59,13 +59,13 @@ def bring_in(desk: CommandContext, arguments: argparse.Namespace) -> Output:
     return Output(text, data, notes=_losses(plan.losses))
 
 
-def bring_out(desk: CommandContext, arguments: argparse.Namespace) -> Output:
+def bring_out(context: CommandContext, arguments: argparse.Namespace) -> Output:
     """A single file may go to standard output; what the format cannot hold is told on standard error."""
     out = Path(arguments.out).expanduser()
-    names = arguments.prompt or [entry.name for entry in desk.registry.list() if entry.numbers]
+    names = arguments.prompt or [entry.name for entry in context.registry.list() if entry.numbers]
     format_id = arguments.format or _format_of(arguments.out)
-    entries = [_exported(desk.registry, name) for name in names]
-    includes = None if format_id in WHOLE else desk.registry.version
+    entries = [_exported(context.registry, name) for name in names]
+    includes = None if format_id in WHOLE else context.registry.version
     packed = formats.export(entries, format_id, includes=includes)
     losses = [asdict(loss) for loss in packed.losses]
     if arguments.out == STDIN:
@@ -74,7 +74,7 @@ def bring_out(desk: CommandContext, arguments: argparse.Namespace) -> Output:
         written = [{"name": file.name, "text": file.data.decode()} for file in packed.files]
         text = packed.files[0].data.decode()
         return Output(text, {"format": format_id, "files": written, "losses": losses}, notes=_losses(packed.losses))
-    if out.resolve().is_relative_to(desk.registry.root.resolve()):
+    if out.resolve().is_relative_to(context.registry.root.resolve()):
         raise BadRequest("That is inside of the registry itself.", "Choose a folder elsewhere.")
     paths = _write(
         out, packed.files, folder=len(packed.files) > 1 or out.is_dir() or arguments.out.endswith(("/", "\\"))

@@ -56,8 +56,8 @@ class Conversations:
         """A new, empty conversation."""
         now, chosen = rows.now(), parameters or Parameters()
         title, system, model = clean.title(title), texts.clean(system), texts.one_line(model)
-        led = None if prompt is None else checked(prompt)
-        fresh = Conversation(rows.new_id(), title, system, model, chosen, None, (), now, now, led)
+        prompt_choice = None if prompt is None else checked(prompt)
+        fresh = Conversation(rows.new_id(), title, system, model, chosen, None, (), now, now, prompt_choice)
         self._database.write(lambda connection: rows.insert_conversation(connection, visitor, fresh))
         return fresh
 

@@ -118,7 +118,7 @@ def cache_key(call: Call) -> bytes:
     """SHA-256 over the model, the messages with their attachments, the parameters and, if there is one, the own key."""
     request = call.request
     parameters = request.parameters
-    asked = [
+    identity = [
         request.model,
         hashlib.sha256(call.own_key.encode()).hexdigest() if call.own_key else "",
         [
@@ -128,4 +128,4 @@ def cache_key(call: Call) -> bytes:
         {name: getattr(parameters, name) for name in parameters.__slots__},
     ]
     options = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
-    return hashlib.sha256(orjson.dumps(asked, default=dict, option=options)).digest()
+    return hashlib.sha256(orjson.dumps(identity, default=dict, option=options)).digest()

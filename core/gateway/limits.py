@@ -123,7 +123,7 @@ def make(context: LayerContext) -> Layer:
     rates = _Rates(settings) if limited else None
 
     async def layer(call: Call, inner: Handler) -> Events:
-        asked = time.perf_counter()
+        entered = time.perf_counter()
         reserved: _Reserved | None = None
         slot = slots.get(call.provider.name)
         taken: Slots | None = None
@@ -136,7 +136,7 @@ def make(context: LayerContext) -> Layer:
                     await slot.acquire(owner)
                     taken = slot
             finally:
-                call.queued += time.perf_counter() - asked
+                call.queued += time.perf_counter() - entered
             if reserved is not None:
                 reserved.begin()
             async with aclosing(inner(call)) as events:

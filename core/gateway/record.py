@@ -192,12 +192,12 @@ class _Entry:
         """What a call that did not end has used, estimated. `working`: the provider was still at it."""
         if not self._call.sent:
             return Usage()
-        told = self.begun.usage if self.begun is not None else None
-        if told is None:
+        reported = self.begun.usage if self.begun is not None else None
+        if reported is None:
             if not working and not self.said:
                 return None
-            told = Usage(input=request_tokens(self._call.request))
-        return replace(told, output=max(told.output, estimate_tokens("".join(self.said))), estimated=True)
+            reported = Usage(input=request_tokens(self._call.request))
+        return replace(reported, output=max(reported.output, estimate_tokens("".join(self.said))), estimated=True)
 
     def _lose(self, outcome: Outcome) -> int | None:
         """The row could not even be begun: what it would have said goes to the log."""

@@ -52,15 +52,15 @@ def make(context: LayerContext) -> Layer:
 
 def _wait(error: ParleyError, attempt: int, longest: float) -> float:
     """Seconds to wait before the next try. Raises the error, with the wait in words, if the provider wants too many."""
-    asked = error.retry_after if isinstance(error, RateLimited | ProviderUnavailable) else None
+    requested = error.retry_after if isinstance(error, RateLimited | ProviderUnavailable) else None
     jitter = random.uniform(0, min(longest, FIRST_WAIT * 2**attempt))  # noqa: S311 - nothing secret
-    if asked is None:
+    if requested is None:
         return jitter
-    if asked > longest:
+    if requested > longest:
         assert isinstance(error, RateLimited | ProviderUnavailable)
-        fix = f"Try again in {_shown(asked)}, or choose another model."
-        raise type(error)(error.what, fix, retry_after=asked) from None
-    return min(longest, max(0.0, asked) + jitter)
+        fix = f"Try again in {_shown(requested)}, or choose another model."
+        raise type(error)(error.what, fix, retry_after=requested) from None
+    return min(longest, max(0.0, requested) + jitter)
 
 
 def _clause(error: ParleyError) -> str:

@@ -74,10 +74,10 @@ class Rates:
         nanos = [rate * 1000 for rate in full]
         digits = max(0, *(-int(nano.normalize().as_tuple().exponent) for nano in nanos))
         scale = 10**digits
-        told: dict[str, Any] = {name: float(rate) for name, rate in dollars.items()}
+        values: dict[str, Any] = {name: float(rate) for name, rate in dollars.items()}
         if above:
-            told["above"] = above
-        json = orjson.dumps({**told, "source": source}).decode()
+            values["above"] = above
+        json = orjson.dumps({**values, "source": source}).decode()
         return cls(above, dict(dollars), json, tuple(int(nano * scale) for nano in nanos), scale)
 
     def cost(self, usage: Usage) -> int:

@@ -64,7 +64,7 @@ class ChatCompletions:
         try:
             return [self._as_here(model) for model in listed_models(self.name, data)]
         except (ValueError, TypeError, LookupError, AttributeError):
-            raise malformed(self._endpoint.asked(), began=False) from None
+            raise malformed(self._endpoint.target(), began=False) from None
 
     async def status(self, keys: Mapping[str, str]) -> Status:
         """Asks for the list of models where the answer is near or the key may be missing; costs nothing."""
@@ -118,12 +118,12 @@ class ChatCompletions:
 
     async def _listed(self, keys: Mapping[str, str], timeout: float) -> Any:
         key = self._endpoint.key(keys)
-        asked = self._endpoint.asked(key=key)
+        target = self._endpoint.target(key=key)
         try:
             answer = await self._endpoint.get("/models", key, timeout=timeout)
         except Exception as error:
-            raise explain(error, asked) from None
+            raise explain(error, target) from None
         try:
             return decode(answer.content)
         except ValueError:
-            raise malformed(asked, began=False) from None
+            raise malformed(target, began=False) from None

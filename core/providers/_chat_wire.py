@@ -139,17 +139,17 @@ class ChatDecoder(Decoder):
 
 
 def _usage(usage: object) -> Usage | None:
-    told = mapping(usage)
-    sent, written = count(told.get("prompt_tokens")), count(told.get("completion_tokens"))
+    fields = mapping(usage)
+    sent, written = count(fields.get("prompt_tokens")), count(fields.get("completion_tokens"))
     if sent is None or written is None:
         return None
-    prompt, completion = mapping(told.get("prompt_tokens_details")), mapping(told.get("completion_tokens_details"))
+    prompt, completion = mapping(fields.get("prompt_tokens_details")), mapping(fields.get("completion_tokens_details"))
     return Usage(
         input=sent,
-        cached=count(prompt.get("cached_tokens")) or count(told.get("prompt_cache_hit_tokens")) or 0,
+        cached=count(prompt.get("cached_tokens")) or count(fields.get("prompt_cache_hit_tokens")) or 0,
         cache_write_5m=count(prompt.get("cache_write_tokens")) or 0,
         # xAI and Gemini leave the reasoning, which they charge for, out of completion_tokens but not out of the total.
-        output=max(written, (count(told.get("total_tokens")) or 0) - sent),
+        output=max(written, (count(fields.get("total_tokens")) or 0) - sent),
         reasoning=count(completion.get("reasoning_tokens")) or 0,
     )
 

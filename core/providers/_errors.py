@@ -84,55 +84,55 @@ class CallTarget:
         return self.label if " at " in self.label else f"{self.label} at {self.address}"
 
 
-def explain(error: Exception, asked: CallTarget, *, began: bool = False) -> ParleyError:
+def explain(error: Exception, target: CallTarget, *, began: bool = False) -> ParleyError:
     """The error for an exception of an SDK or of its HTTP client. `began`: part of the answer has arrived."""
     if isinstance(error, ParleyError):
         return error
     response = getattr(error, "response", None)
     if isinstance(response, httpx2.Response):
-        return from_status(response.status_code, response.content, response.headers, asked)
+        return from_status(response.status_code, response.content, response.headers, target)
     chain = _chain(error)
     if any(isinstance(link, httpx2.DecodingError) for link in chain):
-        return malformed(asked, began=began)
+        return malformed(target, began=began)
     if began:
-        return broken_off(asked)
+        return broken_off(target)
     names = {type(link).__name__ for link in chain}
     if "ConnectionTimeoutError" in names:
-        return ProviderTimedOut(f"{asked.where} did not take a connection in time.")
+        return ProviderTimedOut(f"{target.where} did not take a connection in time.")
     if names & _LATE:
-        return TimedOut(f"{asked.where} did not answer in time.")
+        return TimedOut(f"{target.where} did not answer in time.")
     if names & _CLOSED:
-        return ModelUnavailable(f"{asked.where} closed the connection without an answer.")
+        return ModelUnavailable(f"{target.where} closed the connection without an answer.")
     if names & _DISTRUSTED:
         return ProviderUnavailable(
-            f"The certificate of {asked.address} is not trusted.",
+            f"The certificate of {target.address} is not trusted.",
             "Install this system's certificates (ca-certificates), or that of your own server.",
         )
     if not names & _ABSENT and any(isinstance(link, (httpx2.TimeoutException, TimeoutError)) for link in chain):
         if names & {"ConnectTimeout", "PoolTimeout"}:
-            return ProviderTimedOut(f"{asked.where} did not take a connection in time.")
-        return TimedOut(f"{asked.where} did not answer in time.")
+            return ProviderTimedOut(f"{target.where} did not take a connection in time.")
+        return TimedOut(f"{target.where} did not answer in time.")
     if any(isinstance(link, (httpx2.UnsupportedProtocol, httpx2.InvalidURL)) for link in chain):
-        return BadRequest(f"{asked.address} is not an address that can be called.", "Check the address.")
+        return BadRequest(f"{target.address} is not an address that can be called.", "Check the address.")
     if any(isinstance(link, (httpx2.HTTPError, OSError)) for link in chain):
         return ProviderUnavailable(
-            f"{asked.label.partition(' at ')[0]} cannot be reached at {asked.address}.",
+            f"{target.label.partition(' at ')[0]} cannot be reached at {target.address}.",
             "Check that the server runs, that the address is right, and the network.",
         )
-    return ProviderUnavailable(f"The call to {asked.label} failed ({type(error).__name__}).")
+    return ProviderUnavailable(f"The call to {target.label} failed ({type(error).__name__}).")
 
 
-def from_status(status: int, body: bytes, headers: Mapping[str, str], asked: CallTarget) -> ParleyError:
+def from_status(status: int, body: bytes, headers: Mapping[str, str], target: CallTarget) -> ParleyError:
     """The error for an HTTP answer that is not a 2xx."""
     try:
         data = decode(body)
     except ValueError:
         text = body[:4096].decode("utf-8", "replace")
         data = {} if "<html" in text.lower() else {"message": text}
-    return _classify(status, _inner(data), retry_after(headers), asked)
+    return _classify(status, _inner(data), retry_after(headers), target)
 
 
-def from_event(data: Any, asked: CallTarget) -> ParleyError:
+def from_event(data: Any, target: CallTarget) -> ParleyError:
     """The error for an event, or a whole answer, that says `error` though the HTTP status was 200."""
     error = _inner(data)
     kind = f"{error.get('type') or ''} {error.get('code') or ''}".lower()
@@ -141,20 +141,20 @@ def from_event(data: Any, asked: CallTarget) -> ParleyError:
     for word, meaning in _STATUS_OF_TYPE:
         if not status and word in kind:
             status = meaning
-    return _classify(status or 500, error, None, asked)
+    return _classify(status or 500, error, None, target)
 
 
-def broken_off(asked: CallTarget) -> Interrupted:
+def broken_off(target: CallTarget) -> Interrupted:
     """The stream ended without its proper end."""
-    return Interrupted(f"The answer of {asked.label} broke off before its end.")
+    return Interrupted(f"The answer of {target.label} broke off before its end.")
 
 
-def malformed(asked: CallTarget, *, began: bool) -> ParleyError:
+def malformed(target: CallTarget, *, began: bool) -> ParleyError:
     """An event, or an answer, that cannot be read."""
     if began:
-        return Interrupted(f"{asked.label} sent a part of the answer that cannot be read.")
+        return Interrupted(f"{target.label} sent a part of the answer that cannot be read.")
     return Unreadable(
-        f"{asked.where} sent an answer that cannot be read.",
+        f"{target.where} sent an answer that cannot be read.",
         "Check that the address is that of a model's API, or choose another model.",
     )
 
@@ -180,10 +180,10 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return None
 
 
-def tidy(message: object, asked: CallTarget) -> str:
+def tidy(message: object, target: CallTarget) -> str:
     """A provider's own words: one line, bounded, and without anything that looks like a key. "" if it said nothing."""
     text = message if isinstance(message, str) else ""
-    for secret in asked.secrets:
+    for secret in target.secrets:
         if len(secret) >= 8:
             text = text.replace(secret, "…")
     text = _SECRET.sub("…", " ".join(text[: 20 * LONGEST].split()))
@@ -209,27 +209,29 @@ _STATUS_OF_TYPE = (
 )
 
 
-def _classify(status: int, error: Mapping[str, Any], wait: float | None, asked: CallTarget) -> ParleyError:
-    said = tidy(error.get("message") or error.get("detail"), asked)
+def _classify(status: int, error: Mapping[str, Any], wait: float | None, target: CallTarget) -> ParleyError:
+    said = tidy(error.get("message") or error.get("detail"), target)
     words = f"{error.get('type') or ''} {error.get('code') or ''} {said}".lower()
-    label = asked.label
+    label = target.label
     quoted = f"{label} says: {_sentence(said)}" if said else ""
     if status == 402 or (status in (400, 403, 429) and any(word in words for word in _OUT_OF_MONEY)):
         return BudgetExceeded(f"The account with {label} has no credit or quota left.")
     if status in (400, 403, 422, 451) and any(word in words for word in _FILTERED):
         return Refused(quoted or f"{label} declined this request.")
     if status == 401:
-        if not asked.has_key:
-            return AuthenticationFailed(f"{label} wants a key, and there is none.", asked.key_fix)
-        return AuthenticationFailed(f"{label} does not accept the key.", asked.key_fix)
+        if not target.has_key:
+            return AuthenticationFailed(f"{label} wants a key, and there is none.", target.key_fix)
+        return AuthenticationFailed(f"{label} does not accept the key.", target.key_fix)
     if status == 403:
-        return PermissionDenied(quoted or f"The key may not use {asked.model or 'this'} at {label}.")
+        return PermissionDenied(quoted or f"The key may not use {target.model or 'this'} at {label}.")
     if status in (400, 413, 422, 500) and ("exceed_context_size" in words or _TOO_LONG.search(words)):
-        return _too_long(error, said, asked)
+        return _too_long(error, said, target)
     if status == 404:
         if "model" in words or not said:
-            return ModelNotFound(f"{label} has no model called {asked.model}, or it may not be used with this key.")
-        return ModelNotFound(f"No chat service answers at {asked.address}.", "Check the address; it often ends in /v1.")
+            return ModelNotFound(f"{label} has no model called {target.model}, or it may not be used with this key.")
+        return ModelNotFound(
+            f"No chat service answers at {target.address}.", "Check the address; it often ends in /v1."
+        )
     if status == 413:
         return ContextTooLong(
             f"The request is too large for {label}.", "Shorten the conversation, or leave attachments out."
@@ -247,20 +249,20 @@ def _classify(status: int, error: Mapping[str, Any], wait: float | None, asked: 
             quoted = f"{label} is overloaded at the moment ({status})."
         return failed(quoted or f"{label} has an internal error ({status}).", retry_after=wait)
     if 300 <= status < 400:
-        return BadRequest(f"{asked.address} sends callers on to another address.", "Set the final address.")
+        return BadRequest(f"{target.address} sends callers on to another address.", "Set the final address.")
     return BadRequest(quoted or f"{label} does not accept the request ({status}).")
 
 
-def _too_long(error: Mapping[str, Any], said: str, asked: CallTarget) -> ContextTooLong:
+def _too_long(error: Mapping[str, Any], said: str, target: CallTarget) -> ContextTooLong:
     prompt, limit = error.get("n_prompt_tokens"), error.get("n_ctx")
     if not (isinstance(prompt, int) and isinstance(limit, int)):
         limit = next((_number(found[1]) for pattern in _LIMITS if (found := pattern.search(said))), 0)
         others = [number for text in _NUMBER.findall(said) if (number := _number(text)) not in (0, limit)]
         prompt = max(others, default=0)
     if not prompt or not limit:
-        return ContextTooLong(f"The conversation is too long for {asked.model or asked.label}.")
+        return ContextTooLong(f"The conversation is too long for {target.model or target.label}.")
     return ContextTooLong(
-        f"The conversation has {prompt:,} tokens and does not fit {asked.model or asked.label}, which takes {limit:,}."
+        f"The conversation has {prompt:,} tokens and does not fit {target.model or target.label}, which takes {limit:,}."
     )
 
 

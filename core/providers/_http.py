@@ -79,7 +79,7 @@ class Endpoint:
             )
         return key
 
-    def asked(self, model: str = "", key: str = "") -> CallTarget:
+    def target(self, model: str = "", key: str = "") -> CallTarget:
         """What an error about a call may say."""
         return CallTarget(self.label, self.address, model, self.key_fix, bool(key), (key,))
 

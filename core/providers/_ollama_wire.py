@@ -148,24 +148,26 @@ def usage_of(last: ollama.ChatResponse, request: ChatRequest, written: str) -> U
     return Usage(input=last.prompt_eval_count, output=last.eval_count)
 
 
-def explain(error: Exception, asked: CallTarget, *, began: bool = False) -> ParleyError:
+def explain(error: Exception, target: CallTarget, *, began: bool = False) -> ParleyError:
     """The error for anything in FORGIVEN. `began`: part of the answer has arrived."""
     if isinstance(error, ollama.ResponseError):
         body = {"error": {"message": str(error.error)}}
         if error.status_code < 0:  # a line of the stream that says error
-            return from_event(body, asked)
-        return from_status(error.status_code, json.dumps(body).encode(), {}, asked)
+            return from_event(body, target)
+        return from_status(error.status_code, json.dumps(body).encode(), {}, target)
     if isinstance(error, ParleyError):
         return error
     if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, ConnectionError)) and not began:
-        return ProviderUnavailable(f"Ollama cannot be reached at {asked.address}.", "Start Ollama, or set OLLAMA_HOST.")
+        return ProviderUnavailable(
+            f"Ollama cannot be reached at {target.address}.", "Start Ollama, or set OLLAMA_HOST."
+        )
     if isinstance(error, httpx.TimeoutException) and not began:
-        return TimedOut(f"Ollama at {asked.address} did not answer in time.")
+        return TimedOut(f"Ollama at {target.address} did not answer in time.")
     if isinstance(error, (httpx.HTTPError, OSError)) and not isinstance(error, httpx.DecodingError):
         if began:
-            return broken_off(asked)
-        return ModelUnavailable(f"Ollama at {asked.address} closed the connection without an answer.")
-    return malformed(asked, began=began)
+            return broken_off(target)
+        return ModelUnavailable(f"Ollama at {target.address} closed the connection without an answer.")
+    return malformed(target, began=began)
 
 
 def _think(request: ChatRequest, model: ModelInfo) -> bool | str | None:

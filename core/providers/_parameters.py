@@ -39,7 +39,7 @@ def check_attachments(request: ChatRequest, model: ModelInfo) -> None:
 def left_out(parameters: Parameters, model: ModelInfo) -> Notice | None:
     """What was asked for and is not sent, because the model does not take it."""
     can = model.abilities
-    asked = {
+    unsupported = {
         "temperature": parameters.temperature is not None and not can.temperature,
         "top_p": parameters.top_p is not None and not can.temperature,
         "seed": parameters.seed is not None and not can.seed,
@@ -50,7 +50,7 @@ def left_out(parameters: Parameters, model: ModelInfo) -> Notice | None:
         "thinking": (parameters.thinking is True and not can.thinking)
         or (parameters.thinking is False and can.thinking and not can.thinking_off),
     }
-    names = [name for name, out in asked.items() if out]
+    names = [name for name, out in unsupported.items() if out]
     if not names:
         return None
     return Notice("parameter", f"{model.label or model.id} does not take {' or '.join(names)}: not sent.")

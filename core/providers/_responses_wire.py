@@ -130,11 +130,11 @@ class ResponsesDecoder(Decoder):
 
 
 def _usage(usage: object) -> Usage | None:
-    told = mapping(usage)
-    sent, written = count(told.get("input_tokens")), count(told.get("output_tokens"))
+    fields = mapping(usage)
+    sent, written = count(fields.get("input_tokens")), count(fields.get("output_tokens"))
     if sent is None or written is None:
         return None
-    before, made = mapping(told.get("input_tokens_details")), mapping(told.get("output_tokens_details"))
+    before, made = mapping(fields.get("input_tokens_details")), mapping(fields.get("output_tokens_details"))
     return Usage(
         input=sent,
         cached=count(before.get("cached_tokens")) or 0,

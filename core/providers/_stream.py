@@ -132,22 +132,22 @@ async def converse(
 ) -> AsyncGenerator[Event, None]:
     """Send `body` and yield the events of the answer. Raises core.errors; closing it closes the connection at once."""
     key = endpoint.key(request.keys)
-    asked = endpoint.asked(request.model_name, key)
+    target = endpoint.target(request.model_name, key)
     known_to_close = endpoint.closes_streams
     try:
         response = await endpoint.post(wire.path, encode(body), key, stream=request.stream)
     except Exception as error:
-        raise explain(error, asked) from None
+        raise explain(error, target) from None
     decoder = wire.decoder(request, response.headers.get(wire.request_id))
     kind = response.headers.get("content-type", "")
     try:
         if kind.startswith("text/html"):
-            raise malformed(asked, began=False)
+            raise malformed(target, began=False)
         if not request.stream or kind.startswith("application/json"):
-            for event in await _whole(response, decoder, asked):
+            for event in await _whole(response, decoder, target):
                 yield event
             return
-        async for event in _streamed(response, decoder, asked):
+        async for event in _streamed(response, decoder, target):
             if isinstance(event, Done) and endpoint.closes_streams and not known_to_close:
                 await asyncio.sleep(_LINGER / 10)  # its end must be seen before another call takes the connection
             yield event
@@ -155,23 +155,23 @@ async def converse(
         await response.aclose()
 
 
-async def _whole(response: httpx2.Response, decoder: Decoder, asked: CallTarget) -> list[Event]:
+async def _whole(response: httpx2.Response, decoder: Decoder, target: CallTarget) -> list[Event]:
     try:
         data = decode(await response.aread())
         if data.get("error"):
-            raise from_event(data, asked)
+            raise from_event(data, target)
         decoder.whole(data)
     except Reported as reported:
-        raise from_event(reported.error, asked) from None
+        raise from_event(reported.error, target) from None
     except (ValueError, TypeError, LookupError, AttributeError):
-        raise malformed(asked, began=False) from None
+        raise malformed(target, began=False) from None
     except httpx2.HTTPError as error:
-        raise explain(error, asked) from None
+        raise explain(error, target) from None
     decoder.add(decoder.done())
     return decoder.drain()
 
 
-async def _streamed(response: httpx2.Response, decoder: Decoder, asked: CallTarget) -> AsyncGenerator[Event, None]:
+async def _streamed(response: httpx2.Response, decoder: Decoder, target: CallTarget) -> AsyncGenerator[Event, None]:
     splitter = EventSplitter()
     chunks = response.aiter_bytes()
     failure: ParleyError | None = None
@@ -180,11 +180,11 @@ async def _streamed(response: httpx2.Response, decoder: Decoder, asked: CallTarg
         try:
             chunk = await anext(chunks, None)
         except (httpx2.HTTPError, OSError) as error:
-            failure = explain(error, asked, began=decoder.began)
+            failure = explain(error, target, began=decoder.began)
             break
         try:
             for data in splitter.end() if chunk is None else splitter.feed(chunk):
-                _take(decoder, data, asked)
+                _take(decoder, data, target)
         except ParleyError as error:
             failure = error
         except (ValueError, TypeError, LookupError, AttributeError):
@@ -192,11 +192,11 @@ async def _streamed(response: httpx2.Response, decoder: Decoder, asked: CallTarg
         for event in decoder.drain():
             yield event
         if unreadable:
-            failure = malformed(asked, began=decoder.began)
+            failure = malformed(target, began=decoder.began)
         if chunk is None:
             break
     if failure is None and not decoder.finished and not decoder.complete:
-        failure = broken_off(asked) if decoder.began else explain(httpx2.ReadError(""), asked)
+        failure = broken_off(target) if decoder.began else explain(httpx2.ReadError(""), target)
     if failure is not None:
         raise failure
     if decoder.finished:
@@ -206,18 +206,18 @@ async def _streamed(response: httpx2.Response, decoder: Decoder, asked: CallTarg
         yield event
 
 
-def _take(decoder: Decoder, data: bytes, asked: CallTarget) -> None:
+def _take(decoder: Decoder, data: bytes, target: CallTarget) -> None:
     if data == b"[DONE]":
         decoder.finished = True
     if decoder.finished:
         return
     event = decode(data)
     if event.get("error"):
-        raise from_event(event, asked)
+        raise from_event(event, target)
     try:
         decoder.take(event)
     except Reported as reported:
-        raise from_event(reported.error, asked) from None
+        raise from_event(reported.error, target) from None
 
 
 async def _read_to_end(chunks: AsyncIterator[bytes]) -> None:

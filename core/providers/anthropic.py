@@ -51,7 +51,7 @@ class Anthropic:
             listed = client.models.list(limit=100, extra_headers=headers, timeout=_LIST_TIMEOUT)
             models = [_merged(facts_of(f"{self.name}/{entry.id}"), entry) async for entry in listed]
         except Exception as error:
-            raise explain(error, self._endpoint.asked(key=key)) from None
+            raise explain(error, self._endpoint.target(key=key)) from None
         return [model for model in models if model is not None]
 
     async def status(self, keys: Mapping[str, str]) -> Status:

@@ -51,7 +51,7 @@ class Ollama:
 
     async def models(self, keys: Mapping[str, str]) -> list[ModelInfo]:
         """The models that can chat, each with what the server says of it. Raises core.errors."""
-        asked = self._asked(keys)
+        target = self._target(keys)
         gate = asyncio.Semaphore(_AT_ONCE)
 
         async def look(client: ollama.AsyncClient, name: str, digest: str) -> Shown | None:
@@ -63,7 +63,7 @@ class Ollama:
                 listed = [(model.model, model.digest or "") for model in (await client.list()).models if model.model]
                 found = await asyncio.gather(*(look(client, name, digest) for name, digest in listed))
         except FORGIVEN as error:
-            raise explain(error, asked) from None
+            raise explain(error, target) from None
         return [each.info for each in found if each is not None and each.chats]
 
     async def status(self, keys: Mapping[str, str]) -> Status:
@@ -75,7 +75,7 @@ class Ollama:
         except AuthenticationFailed as error:
             return Status("no_key", error.what, error.fix)
         except FORGIVEN as error:
-            said = explain(error, self._asked(keys))
+            said = explain(error, self._target(keys))
             if isinstance(said, AuthenticationFailed):
                 return Status("no_key", said.what, _KEY_FIX)
             return Status("unreachable", said.what, said.fix if isinstance(error, ollama.ResponseError) else _START)
@@ -88,7 +88,7 @@ class Ollama:
         check_length(request, model)
         if notice := left_out(request.parameters, model):
             yield notice
-        asked = self._asked(request.keys, request.model_name)
+        target = self._target(request.keys, request.model_name)
         decoder = _Decoder(request)
         try:
             async with self._client(request.keys) as client:
@@ -102,11 +102,11 @@ class Ollama:
                             for event in decoder.take(part):
                                 yield event
         except FORGIVEN as error:
-            said = explain(error, asked, began=decoder.began)
+            said = explain(error, target, began=decoder.began)
             if isinstance(said, ModelNotFound):
                 said.fix = f"Run `ollama pull {request.model_name}`, or pick a model from the list."
             raise said from None
-        for event in decoder.end(asked):
+        for event in decoder.end(target):
             yield event
 
     async def close(self) -> None:
@@ -140,7 +140,7 @@ class Ollama:
             )
         return key or self._key
 
-    def _asked(self, keys: Mapping[str, str], model: str = "") -> CallTarget:
+    def _target(self, keys: Mapping[str, str], model: str = "") -> CallTarget:
         key = self._checked_key(keys)
         return CallTarget("Ollama", self._url, model, _KEY_FIX, bool(key), (key,))
 
@@ -196,11 +196,11 @@ class _Decoder:
         self._note(events)
         return events
 
-    def end(self, asked: CallTarget) -> list[Event]:
+    def end(self, target: CallTarget) -> list[Event]:
         """What is left, and Done. Raises Interrupted if the server never said that it was done."""
         last = self._last
         if last is None:
-            raise broken_off(asked)
+            raise broken_off(target)
         thinking, text = self._think.end()
         events: list[Event] = [ThinkingDelta(thinking)] if thinking else []
         if text:

@@ -124,9 +124,9 @@ def _info(path: Path, tape: _Tape) -> ModelInfo:
 
 def _find(entries: Sequence[Recorded], messages: tuple[Message, ...]) -> Recorded | None:
     """The answer to exactly these messages, else to the last one of the user."""
-    asked = [(message.role, message.text) for message in messages]
+    history = [(message.role, message.text) for message in messages]
     for entry in entries:
-        if [(message.role, message.text) for message in entry.messages] == asked:
+        if [(message.role, message.text) for message in entry.messages] == history:
             return entry
     question = next((message.text.strip() for message in reversed(messages) if message.role == "user"), "")
     return next((entry for entry in entries if entry.question.strip() == question), None)

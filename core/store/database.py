@@ -93,10 +93,10 @@ class Database:
             with self._connect() as connection:
                 yield connection
         except Exception as error:
-            told = explain(error)
-            if told is error:
+            explained = explain(error)
+            if explained is error:
                 raise
-            raise told from error
+            raise explained from error
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in the writer's transaction; it is on the disk when this returns.
@@ -211,10 +211,10 @@ def _engines(settings: Settings, problem: StorageError | None) -> tuple[Engines,
     except (sqlite3.Error, DBAPIError) as error:
         if is_damage(error):
             raise damaged(FILE) from error
-        told = explain(error)
+        explained = explain(error)
         if is_unwritable(error):
-            raise _Unwritable(str(told)) from error
-        raise told from error
+            raise _Unwritable(str(explained)) from error
+        raise explained from error
 
 
 def _in_memory() -> Engines:

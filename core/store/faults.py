@@ -43,15 +43,15 @@ def explain(error: BaseException) -> BaseException:
     if isinstance(error, PendingRollbackError):
         return StorageError("The database refused to save.", "Try again.")
     origin = _origin(error)
-    told: StorageError | None = None
+    explained: StorageError | None = None
     if isinstance(origin, sqlite3.Error):
-        told = _sqlite(origin)
+        explained = _sqlite(origin)
     elif isinstance(origin, psycopg.Error):
-        told = _postgresql(origin)
-    if told is None:
+        explained = _postgresql(origin)
+    if explained is None:
         return error
-    told.__cause__ = error
-    return told
+    explained.__cause__ = error
+    return explained
 
 
 def lost_connection(error: BaseException) -> bool:

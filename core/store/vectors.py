@@ -278,10 +278,10 @@ class Vectors:
         if self._renew and self._chroma.local and not ours:
             damaged, self._renew, self._faults = True, False, 1
         if self._faults > 2 or (self._faults == 2 and not damaged) or ours:
-            told = error if isinstance(error, ParleyError) else self._told()
-            if self._problem is None or self._problem.what != told.what:
-                log.warning("vectors.problem", what=told.what, error=type(error).__name__)
-            self._problem = told
+            trouble = error if isinstance(error, ParleyError) else self._told()
+            if self._problem is None or self._problem.what != trouble.what:
+                log.warning("vectors.problem", what=trouble.what, error=type(error).__name__)
+            self._problem = trouble
         elif damaged:
             self._problem = None
             with contextlib.suppress(OSError):

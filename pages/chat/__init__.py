@@ -32,10 +32,10 @@ def build(services: Services) -> None:
 
     # Asking. Leaving a conversation ends the following, not the answer.
     wanted = gr.Textbox(visible=False)
-    p.box.submit(answers.send, fields, answers.asked, **ANSWER)
-    p.chats[0].example_select(answers.starter, fields, answers.asked, **ANSWER)
-    p.bridge.retry_turn(answers.retry, fields, answers.asked, **ANSWER)
-    p.bridge.continue_turn(answers.proceed, fields, answers.asked, **ANSWER)
+    p.box.submit(answers.send, fields, answers.ask_outputs, **ANSWER)
+    p.chats[0].example_select(answers.starter, fields, answers.ask_outputs, **ANSWER)
+    p.bridge.retry_turn(answers.retry, fields, answers.ask_outputs, **ANSWER)
+    p.bridge.continue_turn(answers.proceed, fields, answers.ask_outputs, **ANSWER)
     following = [
         p.watch_one.change(answers.one, p.watch_one, p.chats[0], trigger_mode="multiple", **ANSWER),
         p.watch_many.change(answers.many, p.watch_many, list(p.chats), trigger_mode="multiple", **ANSWER),
@@ -66,7 +66,7 @@ def build(services: Services) -> None:
     p.bridge.export_chat(events.export, None, p.saved, **PRIVATE).then(
         None, p.saved, None, js="(value) => { parley.save(value); }", **QUICK
     )
-    p.import_button.upload(events.take_in, [p.import_button, p.here], p.history, **PRIVATE)
+    p.import_button.upload(events.import_file, [p.import_button, p.here], p.history, **PRIVATE)
     p.bridge.refresh_models(events.refill, [p.model, p.models], [p.model, p.models, p.options.fallbacks], **PRIVATE)
     p.search.change(events.search, [p.search, p.here], p.history, trigger_mode="always_last", **PRIVATE)
     p.compare.click(events.compare, [p.comparing, p.model, p.models], events.picked, **PRIVATE)

@@ -45,10 +45,10 @@ class Answers:
         self._prompts = ChatPrompts(services, p.options.prompt)
         self.fields = {p.box, p.here, p.leaf, p.editing, p.comparing, p.model, p.models, *p.options.all}
         around = [p.box, p.busy, p.here, p.leaf, p.editing, p.editbar, p.history, p.banner, p.watch_one, p.watch_many]
-        self.asked = [*around, *p.heads]
+        self.ask_outputs = [*around, *p.heads]
         drawer = [*p.options.all, p.options.cannot, p.options.prompt.fields]
         chosen = [p.comparing, p.model, p.models, p.compare, *drawer]
-        self.shown = [*self.asked, *p.chats, p.foot, *chosen]
+        self.shown = [*self.ask_outputs, *p.chats, p.foot, *chosen]
         self.rested = [p.busy, p.here, p.leaf, p.banner, p.foot]
 
     @guarded
@@ -228,13 +228,13 @@ class Answers:
             updates |= self._begun(visitor, here)
         return updates
 
-    def _begun(self, visitor: str, here: str, asked: bool = False) -> Updates:
+    def _begun(self, visitor: str, here: str, sent_now: bool = False) -> Updates:
         """What changes when answers begin. The token makes the page follow them."""
         screen, p = self._screen, self._parts
         talk = screen.talk(visitor, here)
         watch = p.watch_many if len(talk.panes) > 1 else p.watch_one
-        updates = screen.columns(talk) | screen.box(busy=True, clear=asked) | screen.not_editing() | screen.banner()
-        if asked:
+        updates = screen.columns(talk) | screen.box(busy=True, clear=sent_now) | screen.not_editing() | screen.banner()
+        if sent_now:
             updates |= screen.history(visitor, here)
         return updates | {watch: f"{here} {secrets.token_hex(4)}"}
 

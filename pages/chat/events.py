@@ -193,7 +193,7 @@ class Events:
         return json.dumps({"name": f"{stem}.{format.ending}", "type": format.media_type, "text": content})
 
     @guarded
-    async def take_in(self, path: str | None, here: str, request: gr.Request) -> Updates:
+    async def import_file(self, path: str | None, here: str, request: gr.Request) -> Updates:
         """Import what was exported as JSON."""
         visitor = visitor_of(request)
         if not path:

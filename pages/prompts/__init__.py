@@ -39,7 +39,7 @@ def build(services: Services) -> None:
 
     b.open_prompt(events.open, None, events.opened, **PRIVATE)
     b.new_prompt(events.new, None, events.opened, **PRIVATE)
-    b.draft_prompt(events.hand_over, None, events.opened, **PRIVATE)
+    b.draft_prompt(events.open_draft, None, events.opened, **PRIVATE)
     b.draft_problem(events.draft_problem, None, events.opened, **PRIVATE)
     b.restore_prompt(events.restore, seen, events.looked, **PRIVATE)
     p.editor.saved.change(events.after_save, [p.editor.saved, p.search, p.chip], events.everything, **PRIVATE).then(
@@ -51,11 +51,13 @@ def build(services: Services) -> None:
 
     b.compare_versions(events.compare, None, p.diff, **PRIVATE)
     b.all_versions(events.all_versions, p.shown, p.views, **PRIVATE)
-    b.ask_label(events.ask, None, p.asked, **PRIVATE).then(
-        None, p.asked, None, js="(html) => { parley.showAsk(html); }", **QUICK
+    b.ask_label(events.ask, None, p.label_window, **PRIVATE).then(
+        None, p.label_window, None, js="(html) => { parley.showAsk(html); }", **QUICK
     )
-    moved = b.move_label(events.move, seen, [p.asked, *events.looked], **PRIVATE)
-    moved.then(None, p.asked, None, js="(html) => { parley.showAsk(html); parley.fire('refresh_prompts'); }", **QUICK)
+    moved = b.move_label(events.move, seen, [p.label_window, *events.looked], **PRIVATE)
+    moved.then(
+        None, p.label_window, None, js="(html) => { parley.showAsk(html); parley.fire('refresh_prompts'); }", **QUICK
+    )
 
     b.export_prompt(transfer.one, None, p.saved, **PRIVATE).then(None, p.saved, None, js=PACKED, **QUICK)
     b.export_prompts(transfer.all, None, p.saved, **PRIVATE).then(None, p.saved, None, js=PACKED, **QUICK)

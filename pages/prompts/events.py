@@ -33,10 +33,10 @@ class Events:
     @guarded
     async def arrive(self, wanted: str, here: str, query: str, chip: str) -> Updates:
         """The tab was opened: the first time with what the address or another tab asks for, later the list alone."""
-        asked = _json(wanted)
-        if not asked.get("first"):
+        wanted_view = _json(wanted)
+        if not wanted_view.get("first"):
             return await self._redrawn(here, query, chip)
-        ref, source = str(asked.get("ref") or ""), str(asked.get("draft") or "")
+        ref, source = str(wanted_view.get("ref") or ""), str(wanted_view.get("draft") or "")
         if source:
             updates = await asyncio.to_thread(self._screen.blank, _draft(source))
         elif ref:
@@ -54,7 +54,7 @@ class Events:
         return await asyncio.to_thread(self._screen.blank)
 
     @guarded
-    async def hand_over(self, event: gr.EventData) -> Updates:
+    async def open_draft(self, event: gr.EventData) -> Updates:
         """What another tab wants to have kept as a prompt."""
         return await asyncio.to_thread(self._screen.blank, _draft(sent(event, "content")))
 
@@ -142,10 +142,10 @@ class Events:
         try:
             await asyncio.to_thread(work)
         except ParleyError as error:
-            return {p.asked: await asyncio.to_thread(self._screen.window, name, label, to, why, str(error))}
+            return {p.label_window: await asyncio.to_thread(self._screen.window, name, label, to, why, str(error))}
         said = f"{label} of {name} is removed." if to == GONE else f"{label} of {name} stands at v{to} now."
         gr.Info(said, duration=3)
-        return {p.asked: ""} | await self._redrawn(here, query, chip)
+        return {p.label_window: ""} | await self._redrawn(here, query, chip)
 
     async def _redrawn(self, here: str, query: str, chip: str) -> Updates:
         listed = await self._services.threads.index.run(self._screen.listing, here, query, chip)

@@ -42,7 +42,7 @@ class Parts:
     shown: gr.State  # the same on the server, which knows it before the browser has drawn it
     place: gr.Textbox  # what the address says of it: the name alone when it is the newest version
     chip: gr.State  # the tag or label that the list is narrowed to: "tag:support", "label:production" or ""
-    asked: gr.Textbox  # the window about a label, as HTML; "" closes it
+    label_window: gr.Textbox  # the window about a label, as HTML; "" closes it
     saved: gr.Textbox  # a file to download, packed as JSON
     drafts: gr.State  # what an uploaded file holds, until it is imported
     search: gr.Textbox
@@ -57,7 +57,7 @@ class Parts:
 
 def build(services: Services) -> Parts:
     """Lay the tab out: the list at the left, one prompt in the middle."""
-    here, place, asked, saved = (gr.Textbox(visible=False) for _ in range(4))
+    here, place, label_window, saved = (gr.Textbox(visible=False) for _ in range(4))
     shown, chip, drafts = gr.State(""), gr.State(""), gr.State(None)
     clicks = ", ".join(f"'{name}'" for name in CLICKS)
     bridge = gr.HTML(
@@ -78,7 +78,7 @@ def build(services: Services) -> Parts:
             diff = gr.HTML("", elem_id="prompt-diff", apply_default_css=False)
             report = gr.HTML("", elem_id="prompt-report", apply_default_css=False)
     return Parts(
-        bridge, here, shown, place, chip, asked, saved, drafts, search, listing, import_button,
+        bridge, here, shown, place, chip, label_window, saved, drafts, search, listing, import_button,
         head, views, diff, report, editor,
     )  # fmt: skip
 

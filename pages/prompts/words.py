@@ -103,7 +103,7 @@ def _question(version: Version) -> list[dict[str, str]]:
 
 def python(version: Version, live: Labels, protected: Collection[str]) -> str:
     """A program that runs this version with the openai SDK through this workbench."""
-    asked = ", ".join(_written(message) for message in _question(version))
+    messages = ", ".join(_written(message) for message in _question(version))
     lines = [
         "import os",
         "",
@@ -112,7 +112,7 @@ def python(version: Version, live: Labels, protected: Collection[str]) -> str:
         f'client = OpenAI(base_url="{ADDRESS}/v1", api_key=os.environ.get("PARLEY_API_KEY", "none"))',
         "answer = client.chat.completions.create(",
         f'    model="{_ref(version, live, protected)}",',
-        f"    messages=[{asked}],",
+        f"    messages=[{messages}],",
     ]
     extra: list[str] = [] if version.content.model else [f'        "prompt_model": "{MODEL}",']
     if values := _values(version):

@@ -69,9 +69,9 @@ def build(services: Services) -> None:
     demo.load(handlers.look, None, [table, index, *(row.state for row in rows)], **PRIVATE)
     for row in rows:
         keys = KeyHandlers(services, row.provider, handlers)
-        told = [row.field, row.state, table]
-        saved = gr.on([row.save.click, row.field.submit], keys.save, row.field, told, **PRIVATE)
-        forgotten = row.forget.click(keys.forget, None, told, **PRIVATE)
+        outputs = [row.field, row.state, table]
+        saved = gr.on([row.save.click, row.field.submit], keys.save, row.field, outputs, **PRIVATE)
+        forgotten = row.forget.click(keys.forget, None, outputs, **PRIVATE)
         for done in (saved, forgotten):
             done.then(None, None, None, js=MODELS_CHANGED, **QUICK)
     refresh.click(handlers.refresh, None, table, **PRIVATE).then(None, None, None, js=MODELS_CHANGED, **QUICK)

@@ -27,20 +27,20 @@ def _add(entries: dict[tuple[Message, ...], Recorded], conversations: Conversati
     conversation = conversations.get(visitor, id)
     first = (Message("system", conversation.system),) if conversation.system.strip() else ()
     for path in branches(conversations, visitor, conversation):
-        asked = first
+        history = first
         for turn in path:
-            if turn.role == "assistant" and turn.text and turn.status not in ("failed", "streaming") and asked:
-                entries.setdefault(asked, _recorded(asked, turn))
-            asked = (*asked, Message(turn.role, turn.text))
+            if turn.role == "assistant" and turn.text and turn.status not in ("failed", "streaming") and history:
+                entries.setdefault(history, _recorded(history, turn))
+            history = (*history, Message(turn.role, turn.text))
 
 
-def _recorded(asked: tuple[Message, ...], turn: Turn) -> Recorded:
+def _recorded(history: tuple[Message, ...], turn: Turn) -> Recorded:
     meter = turn.meter
     if meter is None:
-        return Recorded(asked, turn.text, turn.thinking, model=turn.model)
+        return Recorded(history, turn.text, turn.thinking, model=turn.model)
     known = meter.stop_reason in get_args(StopReason)
     return Recorded(
-        asked,
+        history,
         turn.text,
         turn.thinking,
         meter.usage,

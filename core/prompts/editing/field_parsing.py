@@ -84,7 +84,7 @@ def lines_of(texts: Iterable[str]) -> str:
 def texts_of(name: str, field: str) -> list[str]:
     """What `lines_of` wrote, without blank lines."""
 
-    def meant(found: re.Match[str]) -> str:
+    def unescaped(found: re.Match[str]) -> str:
         letter = found[1]
         if len(letter) == 5:
             return chr(int(letter[1:], 16))
@@ -96,7 +96,7 @@ def texts_of(name: str, field: str) -> list[str]:
         return _SHORT[letter]
 
     lines = field.replace("\r\n", "\n").split("\n")
-    return ["" if line == NOTHING else _ESCAPE.sub(meant, line) for line in lines if line]
+    return ["" if line == NOTHING else _ESCAPE.sub(unescaped, line) for line in lines if line]
 
 
 def _line(text: str) -> str:

@@ -21,9 +21,9 @@ def untold(entries: Sequence[Exported], packed: Packed, format: Format) -> list[
     """The losses that the format did not tell of."""
     if format.lossless:
         return []
-    told: dict[str, list[str]] = {}
+    known_losses: dict[str, list[str]] = {}
     for loss in packed.losses:
-        told.setdefault(loss.place, []).append(loss.field)
+        known_losses.setdefault(loss.place, []).append(loss.field)
     drafts: dict[tuple[str, int | None], ImportedVersion] = {}
     found: list[Loss] = []
     for number, file in enumerate(packed.files):
@@ -31,7 +31,7 @@ def untold(entries: Sequence[Exported], packed: Packed, format: Format) -> list[
         try:
             plan = format.read(Given(file.data, file.name))
         except ParleyError as error:
-            if name not in told:
+            if name not in known_losses:
                 found.append(Loss(name, "file", f"cannot be read again: {error.what}"))
             continue
         if name:
@@ -41,14 +41,14 @@ def untold(entries: Sequence[Exported], packed: Packed, format: Format) -> list[
     for entry in entries:
         for version in entry.versions[:1] if format.one_file_per_prompt else entry.versions:
             if draft := drafts.get((version.name, version.number)):
-                known = told.get(version.name, [])
+                known = known_losses.get(version.name, [])
                 fields = differences(version, draft)
                 found += [Loss(version.name, one, WHY) for one in fields if not any(_covers(k, one) for k in known)]
     return list(dict.fromkeys(found))
 
 
-def _covers(told: str, field: str) -> bool:
-    return field == told or field.startswith((f"{told}.", f"{told}["))
+def _covers(known_losses: str, field: str) -> bool:
+    return field == known_losses or field.startswith((f"{known_losses}.", f"{known_losses}["))
 
 
 def differences(version: Version, draft: ImportedVersion) -> list[str]:

@@ -71,7 +71,7 @@ class Editor:
         shown = base
         if draft is not None:
             shown = Draft.of(draft).model_copy(update={"name": base.name or draft.name, "made_from": base.made_from})
-        told = {
+        report = {
             "shown": shown.model_dump(),
             "base": base.model_dump() if version or draft is None else Draft().model_dump(),
             "draft": draft is not None,
@@ -79,7 +79,7 @@ class Editor:
             "locked": self.saving.locked(),
             "nonce": secrets.token_hex(4),
         }
-        return {self.packet: json.dumps(told, ensure_ascii=False)}
+        return {self.packet: json.dumps(report, ensure_ascii=False)}
 
     @guarded
     async def ask(self, source: str) -> Updates:
@@ -108,10 +108,10 @@ class Editor:
         entries = model_picker.with_kept(entries, [chosen], {chosen: model_picker.label(self._info(chosen))})
         chosen = chosen or model_picker.default(entries, [self.services.settings["PARLEY_DEFAULT_MODEL"]])
         model = draft.model_copy(update={"run_model": chosen})
-        told = await self._looked(model, request)
+        report = await self._looked(model, request)
         return {
             self.model: gr.update(choices=entries, value=chosen or None),
-            self.seen: json.dumps({**told, "run_model": chosen}, ensure_ascii=False),
+            self.seen: json.dumps({**report, "run_model": chosen}, ensure_ascii=False),
         }
 
     @guarded

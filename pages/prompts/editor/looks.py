@@ -37,32 +37,32 @@ class DraftChecks:
         """All of it as JSON values. Never raises for what somebody is still writing."""
         model = draft.model or draft.run_model
         info = self._services.catalog.info(model)
-        told: dict[str, Any] = {
+        report: dict[str, Any] = {
             "turn": draft.turn,
             "troubles": self._troubles(draft),
             "error": "",
             "name": self._name(draft),
         }
-        told |= {"fit": fit(info, draft) if model else {}, "asks": asks(draft)}
+        report |= {"fit": fit(info, draft) if model else {}, "asks": asks(draft)}
         try:
             content = self._without_sample(draft.template(), draft)
             needed = self._services.templates.variables(content)
             used = self._used(content)
         except ParleyError as error:  # the template is wrong, or an included prompt does not exist
             known = [_variable(name, row, declared=True, used=True) for name, row in draft.variables.items()]
-            return told | {"error": str(error), "cost": cost_line(None, info, model), "known": known}
+            return report | {"error": str(error), "cost": cost_line(None, info, model), "known": known}
         rows = [(one, row_of(one, draft)) for one in needed]
-        told["variables"] = [_variable(one.name, row, one.declared, one.name in used) for one, row in rows]
+        report["variables"] = [_variable(one.name, row, one.declared, one.name in used) for one, row in rows]
         try:
             rendered, missing = self.preview(content, draft, rows)
         except ParleyError as error:
-            return told | {"error": str(error), "cost": cost_line(None, info, model)}
-        told["missing"] = list(missing)
-        told["preview"] = [{"role": message.role, "text": message.text} for message in rendered.messages]
-        told["parts"] = [f"{part.name}@{part.number}" for part in rendered.parts]
+            return report | {"error": str(error), "cost": cost_line(None, info, model)}
+        report["missing"] = list(missing)
+        report["preview"] = [{"role": message.role, "text": message.text} for message in rendered.messages]
+        report["parts"] = [f"{part.name}@{part.number}" for part in rendered.parts]
         messages = [*rendered.messages, *question_of(draft)]
         guess = estimate(messages, _parameters(draft), info, self._services.prices) if model else None
-        return told | {"cost": cost_line(guess, info, model)}
+        return report | {"cost": cost_line(guess, info, model)}
 
     def content(self, draft: Draft) -> Content:
         """What a run sends and saving keeps. BadRequest says what is in the way."""

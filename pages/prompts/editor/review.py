@@ -21,12 +21,12 @@ def review(mine: Version, parent: Version | None, newer: Sequence[Version], now:
         return f'<p class="hint">What changes: v{parent.number} → v{mine.number}</p>{mine_to}'
     other = newer[0]
     by = f" by {other.author}" if other.author else ""
-    told = (
+    sentence = (
         f"v{other.number} was saved{by} {ago(other.time, now)}, while you were working on v{parent.number}. "
         f"It stays as it is. Yours becomes v{mine.number} and does not hold what v{other.number} changed."
     )
     return (
-        f'<div class="calm">{text(told)}</div>'
+        f'<div class="calm">{text(sentence)}</div>'
         f'<details class="fold" open><summary><b>v{parent.number} → v{mine.number}: what you changed</b></summary>'
         f'{mine_to}</details><details class="fold"><summary><b>v{other.number} → v{mine.number}: how yours differs '
         f"from the newest</b></summary>{_difference(other, mine)}</details>"

@@ -44,14 +44,14 @@ class Running:
         """Ask the chosen model with exactly what is on the screen. What is in the way is told in the answer's place."""
         try:
             draft, threads = Draft.read(source), self._services.threads.requests
-            asked = await threads.run_for(visitor_of(request), self._request, draft, request)
+            chat_request = await threads.run_for(visitor_of(request), self._request, draft, request)
         except ParleyError as error:
             yield [Drawn(role="assistant", content=[html(trouble(str(error)))], metadata={}, options=[])]
             return
-        name = label(self._services.catalog.info(asked.model))
-        schema = asked.parameters.response_schema
+        name = label(self._services.catalog.info(chat_request.model))
+        schema = chat_request.parameters.response_schema
         page = f"{visitor_of(request)} {request.session_hash}"
-        async with contextlib.aclosing(self._runs.run(page, asked, every=PACE)) as snapshots:
+        async with contextlib.aclosing(self._runs.run(page, chat_request, every=PACE)) as snapshots:
             async for snapshot in snapshots:
                 unfit = None
                 if schema is not None and snapshot.status == "complete":
@@ -80,7 +80,7 @@ class Running:
             raise BadRequest("The prompt ends without a question.", "Write the message that it is to answer.")
         rendered = templates.render(content, values, question=draft.question or None)
         prompt = self._version(draft, content)
-        asked = request_for(
+        chat_request = request_for(
             prompt or content,
             rendered,
             model=model,
@@ -89,7 +89,7 @@ class Running:
             feature=FEATURE,
             name=draft.name if draft.made_from else None,
         )
-        return replace(asked, messages=(*asked.messages, *question_of(draft)))
+        return replace(chat_request, messages=(*chat_request.messages, *question_of(draft)))
 
     def _version(self, draft: Draft, content: Content) -> Version | None:
         """The version that it was made from, if that is what is on the screen."""
