@@ -80,14 +80,14 @@ class Readiness:
 
     async def _providers(self) -> dict[str, Any]:
         """State and circuit by name. Not the sentences: they may name addresses of the owner's network."""
-        shelves = await self._services.catalog.list({})
+        groups = await self._services.catalog.list({})
         circuits = self._services.gateway.breakers()
         found = {}
-        for shelf in shelves:
-            circuit = circuits.get(shelf.provider, BreakerState("closed"))
-            found[shelf.provider] = {
-                "usable": shelf.status.state == "ready" and circuit.state != "open",
-                "state": shelf.status.state,
+        for group in groups:
+            circuit = circuits.get(group.provider, BreakerState("closed"))
+            found[group.provider] = {
+                "usable": group.status.state == "ready" and circuit.state != "open",
+                "state": group.status.state,
                 "circuit": circuit.state,
                 "models_paused": sum(model.state == "open" for model in circuit.models.values()),
             }

@@ -66,8 +66,8 @@ class V1(Endpoint):
 
     async def _models(self) -> dict[str, ModelInfo]:
         """The models that the server's own keys can use now, by name."""
-        shelves = await self._catalog.list({})
-        return {model.id: model for shelf in shelves if shelf.status.state == "ready" for model in shelf.models}
+        groups = await self._catalog.list({})
+        return {model.id: model for group in groups if group.status.state == "ready" for model in group.models}
 
     async def _one_model(self, name: str, send: Send) -> None:
         models = await self._models()

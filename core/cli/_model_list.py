@@ -35,15 +35,15 @@ def provider_models(settings: Settings) -> list[ProviderModels]:
 
 def as_text(found: Sequence[ProviderModels], prices: Prices, today: datetime.date) -> str:
     """A block for every provider: its state and what to do, then a table of its models."""
-    rows = {shelf.provider: [_row(model, prices, today) for model in shelf.models] for shelf in found}
+    rows = {group.provider: [_row(model, prices, today) for model in group.models] for group in found}
     widths = [
         max(map(len, column)) for column in zip(HEADS, *(row for some in rows.values() for row in some), strict=True)
     ]
     blocks = []
-    for shelf in found:
-        lines = [f"{shelf.label} ({shelf.provider}): {_state(shelf)}"]
-        if rows[shelf.provider]:
-            lines += [_line(row, widths) for row in (HEADS, *rows[shelf.provider])]
+    for group in found:
+        lines = [f"{group.label} ({group.provider}): {_state(group)}"]
+        if rows[group.provider]:
+            lines += [_line(row, widths) for row in (HEADS, *rows[group.provider])]
         blocks.append("\n".join(lines))
     return "\n\n".join([*blocks, LEGEND])
 
@@ -53,9 +53,9 @@ def as_json(found: Sequence[ProviderModels], prices: Prices) -> str:
     return json.dumps(list(_plain(found, prices)), indent=2, ensure_ascii=False)
 
 
-def _state(shelf: ProviderModels) -> str:
-    said = " ".join(text for text in (shelf.status.what, shelf.status.fix) if text)
-    return said or shelf.status.state.replace("_", " ")
+def _state(group: ProviderModels) -> str:
+    said = " ".join(text for text in (group.status.what, group.status.fix) if text)
+    return said or group.status.state.replace("_", " ")
 
 
 def _row(model: ModelInfo, prices: Prices, today: datetime.date) -> tuple[str, ...]:
@@ -84,18 +84,18 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _plain(found: Sequence[ProviderModels], prices: Prices) -> Iterator[dict[str, Any]]:
-    for shelf in found:
+    for group in found:
         yield {
-            "provider": shelf.provider,
-            "label": shelf.label,
-            **asdict(shelf.status),
+            "provider": group.provider,
+            "label": group.label,
+            **asdict(group.status),
             "models": [
                 {
                     **asdict(model),
                     "retires": model.retires and model.retires.isoformat(),
                     "prices": _levels(prices.of(model.id)),
                 }
-                for model in shelf.models
+                for model in group.models
             ],
         }
 

@@ -1,4 +1,4 @@
-"""Reading the books: rows and sums of calls."""
+"""Reading the ledger: rows and sums of calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes into the books, and in which columns. Rows are tuples, because writing them is the gateway's hot path."""
+"""What goes into the ledger, and in which columns. Rows are tuples, because writing them is the gateway's hot path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The books: one row for each attempt at a model call, written before it starts and completed after it.
+"""The ledger: one row for each attempt at a model call, written before it starts and completed after it.
 
 A row that is left "running" by a process that died is marked "lost" at the next start. Cost is in nano-dollars.
 """

@@ -43,12 +43,12 @@ class ProviderModels:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    shelf: ProviderModels
+    group: ProviderModels
     until: float
 
 
 _Place = tuple[str, bytes]  # the provider, and the hash of the visitor's own key for it, if there is one
-_Shelves = list[ProviderModels]  # within Catalog, `list` is its method
+_Groups = list[ProviderModels]  # within Catalog, `list` is its method
 
 
 class Catalog:
@@ -74,24 +74,24 @@ class Catalog:
         """What is known of a model: from a provider's list, else the table of facts, else careful defaults. No I/O."""
         return self._infos.get(model_id) or self._seen.get(model_id) or facts_of(model_id)
 
-    async def list(self, keys: Mapping[str, str] | None = None, refresh: bool = False) -> _Shelves:
+    async def list(self, keys: Mapping[str, str] | None = None, refresh: bool = False) -> _Groups:
         """Every provider with its models. `keys` are the visitor's own, by provider; `refresh` asks all again.
 
         Takes at most about five seconds and never raises.
         """
         own = keys or {}
         places = [(provider, own.get(name, "")) for name, provider in self._providers.items()]
-        shelves = await asyncio.gather(*(self._shelf(provider, key, refresh) for provider, key in places))
+        groups = await asyncio.gather(*(self._fresh(provider, key, refresh) for provider, key in places))
         if self._unsaved:
             self._unsaved = False
             await asyncio.to_thread(self._disk.save, dict(self._last))
-        return shelves
+        return groups
 
-    async def _shelf(self, provider: Provider, key: str, refresh: bool) -> ProviderModels:
+    async def _fresh(self, provider: Provider, key: str, refresh: bool) -> ProviderModels:
         place = provider.name, blake2b(key.encode("utf-8", "replace"), digest_size=16).digest() if key else b""
         kept = self._kept.get(place)
         if kept is not None and not refresh and self._clock() < kept.until:
-            return kept.shelf
+            return kept.group
         # One question for all who want to know; that one of them goes away must not spoil it for the others.
         asking = self._asking.get(place)
         if asking is None:
@@ -107,12 +107,12 @@ class Catalog:
         else:
             models = tuple(found)
             self._learn(provider.name, models, own=bool(key))
-        shelf = ProviderModels(provider.name, provider.label, provider.takes_key, status, models)
+        group = ProviderModels(provider.name, provider.label, provider.takes_key, status, models)
         good_for = FRESH_FAILURE if found is None else FRESH_OWN if key else FRESH
         if len(self._kept) >= MOST_KEPT:
             self._kept = {place: kept for place, kept in self._kept.items() if self._clock() < kept.until}
-        self._kept[place] = _Kept(shelf, self._clock() + good_for)
-        return shelf
+        self._kept[place] = _Kept(group, self._clock() + good_for)
+        return group
 
     def _learn(self, provider: str, models: tuple[ModelInfo, ...], *, own: bool) -> None:
         if own:  # what the server's key says of a model goes first, and only that is kept on the disk

@@ -262,7 +262,8 @@ def _too_long(error: Mapping[str, Any], said: str, target: CallTarget) -> Contex
     if not prompt or not limit:
         return ContextTooLong(f"The conversation is too long for {target.model or target.label}.")
     return ContextTooLong(
-        f"The conversation has {prompt:,} tokens and does not fit {target.model or target.label}, which takes {limit:,}."
+        f"The conversation has {prompt:,} tokens and does not fit {target.model or target.label}, "
+        f"which takes {limit:,}."
     )
 
 

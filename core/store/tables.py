@@ -132,7 +132,7 @@ def call_time(call: int) -> datetime.datetime:
 
 
 # One row for each attempt at a model call, written before it starts and completed after it (core.ledger). It has no
-# foreign key: what was spent stays on the books when a conversation is deleted.
+# foreign key: what was spent stays in the ledger when a conversation is deleted.
 calls = Table(
     "calls",
     metadata,

@@ -166,9 +166,9 @@ class Answers:
 
     async def _first(self, keys: Keys) -> str:
         """The model that the picker is going to begin with, for who asks before its list has come."""
-        shelves = await self._services.catalog.list(keys)
+        groups = await self._services.catalog.list(keys)
         today = datetime.datetime.now().astimezone().date()
-        entries = model_picker.choices(shelves, today, self._services.prices.of)
+        entries = model_picker.choices(groups, today, self._services.prices.of)
         return model_picker.default(entries, [self._services.settings["PARLEY_DEFAULT_MODEL"]])
 
     async def _create(self, visitor: str, values: Values, model: str) -> str:

@@ -218,9 +218,9 @@ class Events:
             await self._services.threads.database.run(self._services.conversations.update, visitor, here, system=system)
 
     async def _entries(self, request: gr.Request) -> list[model_picker.Choice]:
-        shelves = await self._services.catalog.list(self._services.visitors.keys(session_of(request)))
+        groups = await self._services.catalog.list(self._services.visitors.keys(session_of(request)))
         today = datetime.datetime.now().astimezone().date()
-        return model_picker.choices(shelves, today, self._services.prices.of)
+        return model_picker.choices(groups, today, self._services.prices.of)
 
     async def _redrawn(self, visitor: str, here: str) -> Updates:
         talk = await self._services.threads.database.run(self._screen.talk, visitor, here)

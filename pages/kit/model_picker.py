@@ -20,15 +20,15 @@ def label(model: ModelInfo) -> str:
     return model.label or model.name or model.id
 
 
-def choices(shelves: Iterable[ProviderModels], today: datetime.date, price: PriceOf) -> list[Choice]:
+def choices(groups: Iterable[ProviderModels], today: datetime.date, price: PriceOf) -> list[Choice]:
     """The picker's entries: the usable models by provider, then a line for every provider that needs something."""
     usable: list[Choice] = []
     blocked: list[Choice] = []
-    for shelf in shelves:
-        if shelf.status.state in ("ready", "unknown") and shelf.models:
-            usable += [(_line(model, shelf, today, price(model.id)), model.id) for model in shelf.models]
-        elif fix := " ".join(part for part in (shelf.status.what, shelf.status.fix) if part):
-            blocked.append((f"{shelf.label}  —  {fix}", BLOCKED + shelf.provider))
+    for group in groups:
+        if group.status.state in ("ready", "unknown") and group.models:
+            usable += [(_line(model, group, today, price(model.id)), model.id) for model in group.models]
+        elif fix := " ".join(part for part in (group.status.what, group.status.fix) if part):
+            blocked.append((f"{group.label}  —  {fix}", BLOCKED + group.provider))
     return usable + blocked
 
 
@@ -61,8 +61,8 @@ def rates(price: Price | None) -> str:
     return f"${dollars['input']:f} in, ${dollars['output']:f} out per million tokens"
 
 
-def _line(model: ModelInfo, shelf: ProviderModels, today: datetime.date, price: Price | None) -> str:
+def _line(model: ModelInfo, group: ProviderModels, today: datetime.date, price: Price | None) -> str:
     marks = [mark for mark in (model.lifecycle(today), model.note, rates(price)) if mark]
     name = label(model)
-    shown = f"{name}  ·  {shelf.label}" if shelf.label.lower() not in name.lower() else name
+    shown = f"{name}  ·  {group.label}" if group.label.lower() not in name.lower() else name
     return f"{shown}  ({'; '.join(marks)})" if marks else shown

@@ -112,8 +112,8 @@ class Handlers:
 
     async def table(self, request: gr.Request, refresh: bool = False) -> str:
         keys = self._services.visitors.keys(session_of(request))
-        shelves = await self._services.catalog.list(keys, refresh=refresh)
-        return view.providers(shelves, self._services.gateway.breakers())
+        groups = await self._services.catalog.list(keys, refresh=refresh)
+        return view.providers(groups, self._services.gateway.breakers())
 
     def _index(self) -> str:
         embedder = self._services.embedder

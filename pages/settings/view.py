@@ -35,9 +35,9 @@ class IndexState(Protocol):
     def problem(self) -> ParleyError | None: ...
 
 
-def providers(shelves: Iterable[ProviderModels], breakers: Mapping[str, BreakerState]) -> str:
+def providers(groups: Iterable[ProviderModels], breakers: Mapping[str, BreakerState]) -> str:
     """All providers, their state and what to do."""
-    rows = [_provider(shelf, breakers.get(shelf.provider)) for shelf in shelves]
+    rows = [_provider(group, breakers.get(group.provider)) for group in groups]
     return (
         '<div class="scroll"><table class="plain-table"><thead><tr><th>Provider</th><th>State</th>'
         f'<th class="number">Models</th><th>What to do</th></tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
@@ -98,9 +98,9 @@ def facts(rows: Mapping[str, str]) -> str:
     return '<dl class="facts">' + "".join(f"<dt>{text(k)}</dt><dd>{v}</dd>" for k, v in rows.items()) + "</dl>"
 
 
-def _provider(shelf: ProviderModels, breaker: BreakerState | None) -> str:
-    kind, word = STATES.get(shelf.status.state, STATES["unknown"])
-    do = " ".join(part for part in (shelf.status.what, shelf.status.fix) if part)
+def _provider(group: ProviderModels, breaker: BreakerState | None) -> str:
+    kind, word = STATES.get(group.status.state, STATES["unknown"])
+    do = " ".join(part for part in (group.status.what, group.status.fix) if part)
     if breaker is not None and breaker.state != "closed":
         kind = "bad"
         word = "Paused" if breaker.state == "open" else "Being tried again"
@@ -110,8 +110,8 @@ def _provider(shelf: ProviderModels, breaker: BreakerState | None) -> str:
         models = " ".join(f"{model}: {_paused(state)}" for model, state in breaker.models.items())
         do = f"{models} Its other models go on working."
     return (
-        f'<tr><td><b>{text(shelf.label)}</b></td><td><span class="state {kind}">{word}</span></td>'
-        f'<td class="number">{len(shelf.models)}</td><td>{text(do)}</td></tr>'
+        f'<tr><td><b>{text(group.label)}</b></td><td><span class="state {kind}">{word}</span></td>'
+        f'<td class="number">{len(group.models)}</td><td>{text(do)}</td></tr>'
     )
 
 

@@ -28,8 +28,8 @@ def made(settings, *puppets: Puppet, clock=time.monotonic, **more: object) -> Ca
 
 
 async def only(catalog: Catalog, keys: Mapping[str, str] | None = None, refresh: bool = False) -> ProviderModels:
-    (shelf,) = await catalog.list(keys, refresh)
-    return shelf
+    (group,) = await catalog.list(keys, refresh)
+    return group
 
 
 async def test_the_live_list_and_its_facts(settings) -> None:
@@ -66,7 +66,7 @@ async def test_many_who_ask_at_once_ask_once(settings) -> None:
     await asyncio.sleep(0.01)
     tasks[0].cancel()  # the first to ask goes away; the others still get their answer
     results = await asyncio.gather(*tasks, return_exceptions=True)
-    assert all(shelf.models == (ONE,) for shelf in results[1:]) and len(puppet.asked) == 1
+    assert all(group.models == (ONE,) for group in results[1:]) and len(puppet.asked) == 1
 
 
 @pytest.mark.parametrize(
@@ -83,12 +83,12 @@ async def test_a_provider_that_fails_is_shown_with_the_models_of_the_table(
     settings, error: Exception, state: str
 ) -> None:
     catalog = made(settings, Puppet("anthropic", known=error))
-    shelf = await only(catalog)
-    assert shelf.status.state == state and shelf.status.what and "secret" not in repr(shelf)
-    assert list(shelf.models) == static_models("anthropic") and shelf.models
-    assert not any(model.live for model in shelf.models)
+    group = await only(catalog)
+    assert group.status.state == state and group.status.what and "secret" not in repr(group)
+    assert list(group.models) == static_models("anthropic") and group.models
+    assert not any(model.live for model in group.models)
     if isinstance(error, ParleyError):
-        assert shelf.status.what == error.what
+        assert group.status.what == error.what
 
 
 async def test_a_failure_is_asked_again_sooner(settings) -> None:
@@ -103,19 +103,19 @@ async def test_a_failure_is_asked_again_sooner(settings) -> None:
 
 async def test_without_a_key_nothing_is_asked(settings) -> None:
     puppet = Puppet("openai", state=NO_KEY)
-    shelf = await only(made(settings, puppet))
-    assert shelf.status == NO_KEY and puppet.asked == []
-    assert list(shelf.models) == static_models("openai")
+    group = await only(made(settings, puppet))
+    assert group.status == NO_KEY and puppet.asked == []
+    assert list(group.models) == static_models("openai")
 
 
 async def test_a_silent_provider_holds_nobody_up_for_long(settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.models.catalog.PATIENCE", 0.1)
     silent, quick = Puppet("silent", known=3600.0), Puppet("quick", known=[ModelInfo("quick/a")])
     began = time.perf_counter()
-    shelves = await made(settings, silent, quick).list()
+    groups = await made(settings, silent, quick).list()
     assert time.perf_counter() - began < 1
-    assert [shelf.status.state for shelf in shelves] == ["unreachable", "ready"]
-    assert "did not answer" in shelves[0].status.what
+    assert [group.status.state for group in groups] == ["unreachable", "ready"]
+    assert "did not answer" in groups[0].status.what
 
 
 async def test_what_was_there_is_shown_after_a_start_without_network(settings) -> None:
@@ -123,11 +123,11 @@ async def test_what_was_there_is_shown_after_a_start_without_network(settings) -
     await only(first)
     second = made(settings, Puppet(known=ProviderUnavailable("Down.")))
     assert second.info("puppet/one") == ONE
-    shelf = await only(second)
-    assert [(model.id, model.context, model.retires, model.live) for model in shelf.models] == [
+    group = await only(second)
+    assert [(model.id, model.context, model.retires, model.live) for model in group.models] == [
         ("puppet/one", 8192, SOON, False)
     ]
-    assert shelf.models[0].abilities == ONE.abilities
+    assert group.models[0].abilities == ONE.abilities
 
 
 @pytest.mark.parametrize(

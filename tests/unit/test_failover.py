@@ -123,18 +123,18 @@ class Home(House):
     def live(self) -> None:
         """What happens in a minute: talking, changing, rating, deleting, attaching."""
         for number in range(5):
-            made = self.book.create(ME)
-            file = self.book.store_file(ME, made.id, "a.txt", "", b"attached %d" % number)
-            turns = talk(self.book, made.id, f"question {number} about penguins", "answer " * 200)
-            self.book.add(ME, made.id, parent=turns[-1].id, role="user", text="see", files=[file])
-            streaming = self.book.add(ME, made.id, parent=turns[0].id, role="assistant", text="", status="streaming")
-            self.book.save(streaming.id, text="half", status="streaming")
-            self.book.save(streaming.id, text=f"whole and {'even ' * 100} better", status="complete")
-            self.book.rate(ME, streaming.id, 1)
-            self.book.update(ME, made.id, title=f"Talk {number}")
+            made = self.store.create(ME)
+            file = self.store.store_file(ME, made.id, "a.txt", "", b"attached %d" % number)
+            turns = talk(self.store, made.id, f"question {number} about penguins", "answer " * 200)
+            self.store.add(ME, made.id, parent=turns[-1].id, role="user", text="see", files=[file])
+            streaming = self.store.add(ME, made.id, parent=turns[0].id, role="assistant", text="", status="streaming")
+            self.store.save(streaming.id, text="half", status="streaming")
+            self.store.save(streaming.id, text=f"whole and {'even ' * 100} better", status="complete")
+            self.store.rate(ME, streaming.id, 1)
+            self.store.update(ME, made.id, title=f"Talk {number}")
             call = self.ledger.begin_blocking(ATTEMPT)
             self.ledger.finish_blocking(call, OUTCOME)
-        self.book.delete(ME, self.book.list(ME)[-1].id)
+        self.store.delete(ME, self.store.list(ME)[-1].id)
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def home(disk: Path, settings: Make, monkeypatch: pytest.MonkeyPatch) -> Iterato
 def test_on_a_full_disk_it_goes_on_and_saves_when_there_is_room(home: Home, disk: Path) -> None:
     home.live()
     running = home.ledger.begin_blocking(ATTEMPT)
-    before = [c.id for c in home.book.list(ME)]
+    before = [c.id for c in home.store.list(ME)]
     fill(disk)
     with capture_logs() as logs:
         while home.database.problem is None:  # the log of the database has some room of its own
@@ -160,7 +160,7 @@ def test_on_a_full_disk_it_goes_on_and_saves_when_there_is_room(home: Home, disk
     assert "keeps everything in memory" in home.database.problem.fix
     assert [entry["event"] for entry in logs].count("database.in_memory") == 1
     home.ledger.finish_blocking(running, OUTCOME)
-    home.book.delete(ME, before[0])
+    home.store.delete(ME, before[0])
     time.sleep(0.3)
     assert home.database.problem is not None
     expected = contents(home.database)
@@ -171,16 +171,16 @@ def test_on_a_full_disk_it_goes_on_and_saves_when_there_is_room(home: Home, disk
     until(lambda: home.database.problem is None)
     assert contents(home.database) == expected
     sound(home.database)
-    file = home.book.store_file(ME, home.book.list(ME)[0].id, "b.txt", "", b"later")
+    file = home.store.store_file(ME, home.store.list(ME)[0].id, "b.txt", "", b"later")
     home.live()
     after = contents(home.database)
     home.reopen()
     assert home.database.problem is None
     assert contents(home.database) == after
     assert home.stored_files == {row[0] for row in after["files"]}
-    assert home.book.file_data(ME, file.id) == b"later"
+    assert home.store.file_data(ME, file.id) == b"later"
     with home.database.read() as connection:
-        assert len(search_words(connection, ME, "penguins", 1000)) == len(home.book.list(ME))
+        assert len(search_words(connection, ME, "penguins", 1000)) == len(home.store.list(ME))
     sound(home.database)
 
 
@@ -201,10 +201,10 @@ def test_what_is_lost_at_the_end_is_counted_and_the_rest_is_whole(home: Home, di
     before = contents(home.database)
     fill(disk)
     while home.database.problem is None:
-        talk(home.book, home.book.create(ME).id, "a secret", "another" * 500)
-    lasting = home.book.create(ME, title="secret title")
-    home.book.store_file(ME, lasting.id, "secret.txt", "", b"secret" * 5000)
-    home.book.delete(ME, before["conversations"][0][0])
+        talk(home.store, home.store.create(ME).id, "a secret", "another" * 500)
+    lasting = home.store.create(ME, title="secret title")
+    home.store.store_file(ME, lasting.id, "secret.txt", "", b"secret" * 5000)
+    home.store.delete(ME, before["conversations"][0][0])
     with capture_logs() as logs:
         home.close()
     [lost] = [entry for entry in logs if entry["event"] == "database.lost"]
@@ -254,15 +254,15 @@ async def test_the_chat_answers_on_a_full_disk_and_says_that_it_cannot_save(disk
 def test_an_attachment_that_the_disk_refuses_is_written_later(home: Home, disk: Path) -> None:
     """The texts are still saved: the file was too large, not the disk full."""
     (disk / "filling").write_bytes(b"x" * 2_000_000)
-    id = home.book.create(ME).id
+    id = home.store.create(ME).id
     data = os.urandom(2_500_000)
-    file = home.book.store_file(ME, id, "large.bin", "", data)
+    file = home.store.store_file(ME, id, "large.bin", "", data)
     problem = home.database.problem
     assert problem is not None
     assert problem.what == "Attachments cannot be saved: the disk is full."
-    deleted = home.book.store_file(ME, home.book.create(ME).id, "large.bin", "", data)
-    home.book.delete(ME, home.book.list(ME)[0].id)
-    assert home.book.file_data(ME, file.id) == data
+    deleted = home.store.store_file(ME, home.store.create(ME).id, "large.bin", "", data)
+    home.store.delete(ME, home.store.list(ME)[0].id)
+    assert home.store.file_data(ME, file.id) == data
     assert home.stored_files == set()
     with contextlib.closing(sqlite3.connect(home.settings.data_dir / FILE)) as other:
         assert other.execute("SELECT id FROM files").fetchall() == [(file.id,)]
@@ -270,16 +270,16 @@ def test_an_attachment_that_the_disk_refuses_is_written_later(home: Home, disk: 
     until(lambda: home.database.problem is None)
     assert home.stored_files == {file.id}
     home.reopen()
-    assert home.book.file_data(ME, file.id) == data
+    assert home.store.file_data(ME, file.id) == data
     assert deleted.id not in home.stored_files
 
 
 def test_more_attachments_than_memory_is_given_are_refused(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files_module, "MOST_HELD", 5_000_000)
-    id = home.book.create(ME).id
-    home.book.store_file(ME, id, "large.bin", "", b"x" * 4_500_000)
+    id = home.store.create(ME).id
+    home.store.store_file(ME, id, "large.bin", "", b"x" * 4_500_000)
     with pytest.raises(StorageError, match="could not be saved"):
-        home.book.store_file(ME, id, "larger.bin", "", b"x" * 4_500_000)
+        home.store.store_file(ME, id, "larger.bin", "", b"x" * 4_500_000)
 
 
 def read_only(database: Database) -> None:
@@ -388,16 +388,16 @@ def test_who_opens_a_connection_at_the_moment_of_the_change_gets_the_right_one(
 
 def test_only_what_is_new_is_written(settings: Make) -> None:
     house = House(settings())
-    made = house.book.create(ME)
-    talk(house.book, made.id, *("hello" for _ in range(50)))
+    made = house.store.create(ME)
+    talk(house.store, made.id, *("hello" for _ in range(50)))
     read_only(house.database)
-    house.book.update(ME, made.id, title="renamed")
+    house.store.update(ME, made.id, title="renamed")
     with capture_logs() as logs:
         until(lambda: house.database.problem is None)
     [back] = [entry for entry in logs if entry["event"] == "database.on_disk"]
     assert back["rows"] == 2  # a row taken out and a row put in
-    assert house.book.get(ME, made.id).title == "renamed"
-    assert len(house.book.path(ME, made.id)) == 50
+    assert house.store.get(ME, made.id).title == "renamed"
+    assert len(house.store.path(ME, made.id)) == 50
     house.close()
 
 
@@ -436,17 +436,17 @@ def test_a_number_is_never_used_twice_also_not_after_coming_back(
 ) -> None:
     monkeypatch.setattr(failover, "EVERY", 2.0)
     house = House(settings())
-    made = house.book.create(ME)
+    made = house.store.create(ME)
     no_room(house.database)
-    deleted = house.book.create(ME)
-    last = talk(house.book, deleted.id, *("x" * 5000 for _ in range(100)))[-1]
+    deleted = house.store.create(ME)
+    last = talk(house.store, deleted.id, *("x" * 5000 for _ in range(100)))[-1]
     numbers = select(func.max(messages.c.number))
     assert house.database.problem is not None
     with house.database.read() as connection:
         highest = connection.execute(numbers).scalar_one()
-    house.book.delete(ME, deleted.id)
+    house.store.delete(ME, deleted.id)
     until(lambda: house.database.problem is None)
-    talk(house.book, made.id, "hello")
+    talk(house.store, made.id, "hello")
     with house.database.read() as connection:
         assert connection.execute(numbers).scalar_one() > highest
     assert last.id not in {row[1] for row in contents(house.database)["messages"]}

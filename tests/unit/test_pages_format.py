@@ -163,13 +163,13 @@ def _price(input: str, output: str) -> Price:
 def test_choices() -> None:
     ready, without = Status("ready"), Status("no_key", "No key for Acme.", "Add ACME_API_KEY.")
     old = ModelInfo("a/old", "Old", retires=datetime.date(2026, 12, 1), note="slow")
-    shelves = [
+    groups = [
         ProviderModels("a", "Alpha", False, ready, (ModelInfo("a/new"), old)),
         ProviderModels("acme", "Acme", True, without, (ModelInfo("acme/x"),)),
         ProviderModels("embedded", "Embedded", False, ready, (ModelInfo("embedded/m"),)),
     ]
     prices = {"a/new": _price("2.5", "10"), "embedded/m": _price("0", "0")}
-    entries = model_picker.choices(shelves, TODAY, prices.get)
+    entries = model_picker.choices(groups, TODAY, prices.get)
     assert entries == [
         ("new  ·  Alpha  ($2.5 in, $10 out per million tokens)", "a/new"),
         ("Old  ·  Alpha  (retires 2026-12-01; slow; price unknown)", "a/old"),
@@ -273,9 +273,9 @@ def test_what_the_page_sends_is_checked() -> None:
 
 
 def test_the_settings_tab_names_what_is_left_alone() -> None:
-    shelf = ProviderModels("qwen", "Qwen", True, Status("ready"), ())
+    group = ProviderModels("qwen", "Qwen", True, Status("ready"), ())
     paused = BreakerState("open", 5, datetime.datetime.now(datetime.UTC), "It is <down>.")
-    of_model = settings_view.providers([shelf], {"qwen": BreakerState("closed", models={"qwen/a": paused})})
+    of_model = settings_view.providers([group], {"qwen": BreakerState("closed", models={"qwen/a": paused})})
     assert "Partly paused" in of_model and "qwen/a: 5 failures in a row. It is &lt;down&gt;. Tried again at" in of_model
-    assert "Paused" in settings_view.providers([shelf], {"qwen": paused})
-    assert "Ready" in settings_view.providers([shelf], {"qwen": BreakerState("closed")})
+    assert "Paused" in settings_view.providers([group], {"qwen": paused})
+    assert "Ready" in settings_view.providers([group], {"qwen": BreakerState("closed")})

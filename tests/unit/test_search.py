@@ -63,21 +63,21 @@ class Library:
 
     def __init__(self, house: House) -> None:
         self.house = house
-        self.book: Conversations = house.book
+        self.store: Conversations = house.store
         self.ids: list[str] = []
         for question, answer in TALKS:
-            id = self.book.create(ME).id
-            asked = self.book.add(ME, id, parent=None, role="user", text=question)
-            self.book.add(ME, id, parent=asked.id, role="assistant", text=answer)
+            id = self.store.create(ME).id
+            asked = self.store.add(ME, id, parent=None, role="user", text=question)
+            self.store.add(ME, id, parent=asked.id, role="assistant", text=answer)
             self.ids.append(id)
         assert house.vectors.wait()
 
     def find(self, query: str, visitor: str = ME) -> list[int]:
         """The numbers of the talks found."""
-        return [self.ids.index(hit.conversation_id) for hit in self.book.search(visitor, query)]
+        return [self.ids.index(hit.conversation_id) for hit in self.store.search(visitor, query)]
 
     def hit(self, query: str) -> Hit:
-        return self.book.search(ME, query)[0]
+        return self.store.search(ME, query)[0]
 
 
 def opened(request: pytest.FixtureRequest, settings: Callable[..., Settings], kind: str) -> Iterator[Library]:
@@ -118,7 +118,7 @@ def shelf(request: pytest.FixtureRequest, settings: Callable[..., Settings]) -> 
     ],
 )
 def test_words_are_found(library: Library, query: str, talk: int) -> None:
-    hits = library.book.search(ME, query)
+    hits = library.store.search(ME, query)
     assert library.ids.index(hits[0].conversation_id) == talk
     assert hits[0].how in ("words", "both")
     assert MARK_BEGIN in hits[0].snippet
@@ -127,7 +127,7 @@ def test_words_are_found(library: Library, query: str, talk: int) -> None:
 
 def test_wildcards_of_like_are_letters(library: Library) -> None:
     for pattern in ("e_plate", "empl%class", "_", "\\"):
-        by_words = [hit for hit in library.book.search(ME, pattern) if hit.how != "meaning"]
+        by_words = [hit for hit in library.store.search(ME, pattern) if hit.how != "meaning"]
         assert [library.ids.index(hit.conversation_id) for hit in by_words] == ([9] if pattern == "_" else []), pattern
     assert library.find("%") == [9]
 
@@ -168,9 +168,9 @@ def test_wildcards_of_like_are_letters(library: Library) -> None:
     ],
 )
 def test_nothing_in_a_query_is_syntax(library: Library, query: str) -> None:
-    for hit in library.book.search(ME, query):
+    for hit in library.store.search(ME, query):
         assert hit.conversation_id in library.ids
-    assert len(library.book.list(ME)) == len(TALKS)
+    assert len(library.store.list(ME)) == len(TALKS)
 
 
 def test_operators_are_words_or_nothing(library: Library) -> None:
@@ -202,7 +202,7 @@ def test_the_floor_stands_where_it_was_measured(settings: Callable[..., Settings
 
 
 def test_both_ways_together_rank_first(shelf: Library) -> None:
-    hits = shelf.book.search(ME, "sourdough bread")
+    hits = shelf.store.search(ME, "sourdough bread")
     assert (shelf.ids.index(hits[0].conversation_id), hits[0].how) == (6, "both")
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
     meant = shelf.hit("painkiller risks")
@@ -214,15 +214,15 @@ def test_both_ways_together_rank_first(shelf: Library) -> None:
 
 def test_each_conversation_comes_once_and_no_more_than_asked_for(library: Library) -> None:
     for _ in range(5):
-        library.book.add(ME, library.ids[0], parent=None, role="user", text="the sky again")
+        library.store.add(ME, library.ids[0], parent=None, role="user", text="the sky again")
     found = library.find("sky")
     assert len(found) == len(set(found))
-    assert len(library.book.search(ME, "the", limit=2)) == 2
-    assert library.book.search(ME, "the", limit=0) == []
+    assert len(library.store.search(ME, "the", limit=2)) == 2
+    assert library.store.search(ME, "the", limit=0) == []
 
 
 def test_a_title_is_found_too(library: Library) -> None:
-    library.book.update(ME, library.ids[3], title="Zürich: zesty PLANS")
+    library.store.update(ME, library.ids[3], title="Zürich: zesty PLANS")
     hit = library.hit("zurich plans")
     assert (hit.conversation_id, hit.turn_id, hit.how) == (library.ids[3], None, "words")
     assert hit.snippet == f"{MARK_BEGIN}Zürich{MARK_END}: zesty {MARK_BEGIN}PLANS{MARK_END}"
@@ -231,7 +231,7 @@ def test_a_title_is_found_too(library: Library) -> None:
 def test_only_the_visitors_own_is_found(library: Library) -> None:
     for query in ("sky", "天気", "🦄", "colour of the atmosphere"):
         assert library.find(query)
-        assert library.book.search(OTHER, query) == []
+        assert library.store.search(OTHER, query) == []
 
 
 def test_what_chroma_still_has_is_looked_up_in_sql(library: Library) -> None:
@@ -246,16 +246,16 @@ def test_what_chroma_still_has_is_looked_up_in_sql(library: Library) -> None:
 
 
 def test_an_answer_is_found_when_it_is_finished(library: Library) -> None:
-    book, id = library.book, library.ids[0]
-    leaf = book.get(ME, id).leaf
-    answer = book.add(ME, id, parent=leaf, role="assistant", text="", status="streaming")
-    book.save(answer.id, text="Marmots whistle.", status="streaming")
+    store, id = library.store, library.ids[0]
+    leaf = store.get(ME, id).leaf
+    answer = store.add(ME, id, parent=leaf, role="assistant", text="", status="streaming")
+    store.save(answer.id, text="Marmots whistle.", status="streaming")
     assert library.find("marmots") == []
-    book.save(answer.id, text="Marmots whistle in the Alps.", status="stopped")
+    store.save(answer.id, text="Marmots whistle in the Alps.", status="stopped")
     assert library.hit("marmots").turn_id == answer.id
     assert library.house.vectors.wait()
     assert library.hit("marmots").how == "both"
-    book.save(answer.id, text="Marmots whistle in the Alps. So do kettles.", status="complete")
+    store.save(answer.id, text="Marmots whistle in the Alps. So do kettles.", status="complete")
     assert library.hit("kettles").turn_id == answer.id
 
 
@@ -268,7 +268,7 @@ def test_a_search_asks_the_database_a_few_times_only(shelf: Library) -> None:
     statements: list[str] = []
     engine = shelf.house.database._reader
     event.listen(engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
-    shelf.book.search(ME, "sourdough bread")
+    shelf.store.search(ME, "sourdough bread")
     assert len(statements) <= 8
 
 

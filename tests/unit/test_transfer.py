@@ -23,10 +23,10 @@ from core.errors import NotFound
 from core.messages import Parameters, Usage
 from core.settings import Settings
 from core.text import clean, one_line
-from tests.unit._transfer import book, house, rich
+from tests.unit._transfer import house, rich
 from tests.unit.test_conversations import ME, OTHER, House
 
-__all__ = ["book", "house"]
+__all__ = ["house", "store"]
 
 
 def shape(whole: Whole) -> Any:
@@ -54,67 +54,67 @@ def ids_of(whole: Whole) -> set[str]:
     return {whole.conversation.id, *(turn.id for turn in whole.turns), *whole.contents}
 
 
-def test_nothing_is_lost(book: Conversations) -> None:
-    original = book.whole(ME, rich(book).id)
+def test_nothing_is_lost(store: Conversations) -> None:
+    original = store.whole(ME, rich(store).id)
     assert len(original.turns) == 6
-    exported = export_json(book, ME, [original.conversation.id])
-    [copy] = import_json(book, OTHER, exported)
-    copied = book.whole(OTHER, copy.id)
+    exported = export_json(store, ME, [original.conversation.id])
+    [copy] = import_json(store, OTHER, exported)
+    copied = store.whole(OTHER, copy.id)
     assert shape(copied) == shape(original)
     assert not ids_of(copied) & ids_of(original)
-    assert book.whole(ME, original.conversation.id) == original
+    assert store.whole(ME, original.conversation.id) == original
 
 
-def test_on_another_machine_the_ids_stay(book: Conversations) -> None:
-    original = book.whole(ME, rich(book).id)
-    exported = export_json(book, ME, [original.conversation.id])
-    book.delete(ME, original.conversation.id)
-    import_json(book, ME, exported.encode())
-    assert book.whole(ME, original.conversation.id) == original
+def test_on_another_machine_the_ids_stay(store: Conversations) -> None:
+    original = store.whole(ME, rich(store).id)
+    exported = export_json(store, ME, [original.conversation.id])
+    store.delete(ME, original.conversation.id)
+    import_json(store, ME, exported.encode())
+    assert store.whole(ME, original.conversation.id) == original
 
 
-def test_imported_twice_are_two_copies(book: Conversations) -> None:
-    id = rich(book).id
-    exported = export_json(book, ME, [id, id])
-    copies = import_json(book, ME, exported) + import_json(book, ME, "\ufeff" + exported)
+def test_imported_twice_are_two_copies(store: Conversations) -> None:
+    id = rich(store).id
+    exported = export_json(store, ME, [id, id])
+    copies = import_json(store, ME, exported) + import_json(store, ME, "\ufeff" + exported)
     assert len({id, *(copy.id for copy in copies)}) == 5
-    assert len(book.list(ME)) == 5
-    book.delete(ME, copies[0].id)
-    assert len({str(shape(book.whole(ME, c.id))) for c in book.list(ME)}) == 1
+    assert len(store.list(ME)) == 5
+    store.delete(ME, copies[0].id)
+    assert len({str(shape(store.whole(ME, c.id))) for c in store.list(ME)}) == 1
 
 
 def test_what_was_imported_is_found(house: House) -> None:
-    exported = export_json(house.book, ME, [rich(house.book).id])
-    [copy] = import_json(house.book, OTHER, exported)
+    exported = export_json(house.store, ME, [rich(house.store).id])
+    [copy] = import_json(house.store, OTHER, exported)
     assert house.vectors.wait()
-    assert [hit.conversation_id for hit in house.book.search(OTHER, "another beginning")] == [copy.id]
+    assert [hit.conversation_id for hit in house.store.search(OTHER, "another beginning")] == [copy.id]
 
 
-def test_an_answer_in_the_making_comes_in_as_interrupted(book: Conversations) -> None:
-    id = book.create(ME).id
-    book.add(ME, id, parent=None, role="assistant", text="so far", status="streaming")
-    [copy] = import_json(book, ME, export_json(book, ME, [id]))
-    [turn] = book.path(ME, copy.id)
+def test_an_answer_in_the_making_comes_in_as_interrupted(store: Conversations) -> None:
+    id = store.create(ME).id
+    store.add(ME, id, parent=None, role="assistant", text="so far", status="streaming")
+    [copy] = import_json(store, ME, export_json(store, ME, [id]))
+    [turn] = store.path(ME, copy.id)
     assert (turn.status, turn.text) == ("interrupted", "so far")
 
 
 def test_a_missing_file_does_not_stop_an_export(house: House) -> None:
-    conversation = rich(house.book)
+    conversation = rich(house.store)
     for path in (house.settings.data_dir / "files").iterdir():
         path.unlink()
-    [copy] = import_json(house.book, ME, export_json(house.book, ME, [conversation.id]))
-    assert [turn.files for turn in house.book.whole(ME, copy.id).turns] == [()] * 6
-    assert "notes.txt" in export_html(house.book, ME, [conversation.id])
+    [copy] = import_json(house.store, ME, export_json(house.store, ME, [conversation.id]))
+    assert [turn.files for turn in house.store.whole(ME, copy.id).turns] == [()] * 6
+    assert "notes.txt" in export_html(house.store, ME, [conversation.id])
 
 
-def test_only_the_visitors_own_is_exported(book: Conversations) -> None:
-    mine = rich(book).id
-    theirs = book.create(OTHER).id
+def test_only_the_visitors_own_is_exported(store: Conversations) -> None:
+    mine = rich(store).id
+    theirs = store.create(OTHER).id
     exports: list[Callable[[str], object]] = [
-        lambda id: export_json(book, OTHER, [theirs, id]),
-        lambda id: export_markdown(book, OTHER, [theirs, id]),
-        lambda id: export_html(book, OTHER, [theirs, id]),
-        lambda id: recording(book, OTHER, [id]),
+        lambda id: export_json(store, OTHER, [theirs, id]),
+        lambda id: export_markdown(store, OTHER, [theirs, id]),
+        lambda id: export_html(store, OTHER, [theirs, id]),
+        lambda id: recording(store, OTHER, [id]),
     ]
     for export in exports:
         for id in (mine, "0" * 32, "../x"):
@@ -218,18 +218,18 @@ def shared_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 @hypothesis_settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(wholes(), max_size=2))
 def test_any_conversations_go_out_and_come_in_the_same(shared_house: House, given_ones: list[Whole]) -> None:
-    book = shared_house.book
-    stored = [c.id for c in book.restore(ME, given_ones)]
-    assert [book.whole(ME, id) for id in stored] == given_ones
-    exported = export_json(book, ME, stored)
-    copies = import_json(book, ME, exported)
-    assert [shape(book.whole(ME, copy.id)) for copy in copies] == [shape(whole) for whole in given_ones]
-    book.delete(ME, *stored)
-    import_json(book, ME, exported)
-    assert [book.whole(ME, id) for id in stored] == given_ones
+    store = shared_house.store
+    stored = [c.id for c in store.restore(ME, given_ones)]
+    assert [store.whole(ME, id) for id in stored] == given_ones
+    exported = export_json(store, ME, stored)
+    copies = import_json(store, ME, exported)
+    assert [shape(store.whole(ME, copy.id)) for copy in copies] == [shape(whole) for whole in given_ones]
+    store.delete(ME, *stored)
+    import_json(store, ME, exported)
+    assert [store.whole(ME, id) for id in stored] == given_ones
     for id in stored:
-        export_markdown(book, ME, [id])
-        export_html(book, ME, [id])
-        recording(book, ME, [id])
-    book.delete(ME, *stored, *(copy.id for copy in copies))
+        export_markdown(store, ME, [id])
+        export_html(store, ME, [id])
+        recording(store, ME, [id])
+    store.delete(ME, *stored, *(copy.id for copy in copies))
     assert shared_house.stored_files == set()

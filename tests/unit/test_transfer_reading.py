@@ -10,14 +10,14 @@ from core.conversations.formats.markdown import export_markdown
 from core.conversations.formats.recording import recording
 from core.messages import Usage
 from core.providers._recording import parse
-from tests.unit._transfer import book, house, rich
+from tests.unit._transfer import house, rich
 from tests.unit.test_conversations import ME, talk
 
-__all__ = ["book", "house"]
+__all__ = ["house", "store"]
 
 
-def test_markdown_shows_the_panes_side_by_side(book: Conversations) -> None:
-    text = export_markdown(book, ME, [rich(book).id])
+def test_markdown_shows_the_panes_side_by_side(store: Conversations) -> None:
+    text = export_markdown(store, ME, [rich(store).id])
     assert text.startswith("# Rich\n")
     order = [
         "> Be <b>brief</b>.",
@@ -35,15 +35,15 @@ def test_markdown_shows_the_panes_side_by_side(book: Conversations) -> None:
     assert "go on" not in text
 
 
-def test_markdown_shows_the_branch_that_is_shown(book: Conversations) -> None:
-    id = book.create(ME).id
-    turns = talk(book, id, "one", "two")
-    book.add(ME, id, parent=turns[0].id, role="assistant", text="two again")
-    text = export_markdown(book, ME, [id, id])
+def test_markdown_shows_the_branch_that_is_shown(store: Conversations) -> None:
+    id = store.create(ME).id
+    turns = talk(store, id, "one", "two")
+    store.add(ME, id, parent=turns[0].id, role="assistant", text="two again")
+    text = export_markdown(store, ME, [id, id])
     assert text.count("# one") == 2
     assert "two again" not in text
-    book.update(ME, id, leaf=None)
-    assert export_markdown(book, ME, [id])
+    store.update(ME, id, leaf=None)
+    assert export_markdown(store, ME, [id])
 
 
 class Page(HTMLParser):
@@ -78,15 +78,15 @@ EVIL = """
 """
 
 
-def test_html_is_one_harmless_file(book: Conversations) -> None:
-    id = rich(book).id
-    leaf = book.get(ME, id).leaf
+def test_html_is_one_harmless_file(store: Conversations) -> None:
+    id = rich(store).id
+    leaf = store.get(ME, id).leaf
     for role in ("user", "assistant"):
-        turn = book.add(ME, id, parent=leaf, role=role, text=EVIL, model="<script>alert(7)</script>")
-        book.save(turn.id, text=EVIL, thinking=EVIL, status="interrupted", error=EVIL)
+        turn = store.add(ME, id, parent=leaf, role=role, text=EVIL, model="<script>alert(7)</script>")
+        store.save(turn.id, text=EVIL, thinking=EVIL, status="interrupted", error=EVIL)
         leaf = turn.id
-    book.update(ME, id, leaf=leaf, panes=(), title="</title><script>alert(8)</script>", system=EVIL)
-    text = export_html(book, ME, [id])
+    store.update(ME, id, leaf=leaf, panes=(), title="</title><script>alert(8)</script>", system=EVIL)
+    text = export_html(store, ME, [id])
     page = Page(text)
     assert not {"script", "iframe", "svg", "link", "object", "form", "base"} & set(page.tags)
     assert not [name for name in page.attributes if name.startswith("on") or name == "style"]
@@ -110,16 +110,16 @@ def test_code_and_tables_survive_the_sanitiser() -> None:
     assert "<code>x&lt;y&gt;</code>" in made
 
 
-def test_a_page_of_several(book: Conversations) -> None:
-    text = export_html(book, ME, [rich(book).id, book.create(ME).id])
+def test_a_page_of_several(store: Conversations) -> None:
+    text = export_html(store, ME, [rich(store).id, store.create(ME).id])
     assert "<title>2 conversations</title>" in text
     assert text.count("<article>") == 2
     assert "With m/b" in text
 
 
-def test_a_recording_can_be_replayed(book: Conversations) -> None:
-    id = rich(book).id
-    _, entries = parse(recording(book, ME, [id]).encode().splitlines())
+def test_a_recording_can_be_replayed(store: Conversations) -> None:
+    id = rich(store).id
+    _, entries = parse(recording(store, ME, [id]).encode().splitlines())
     assert [(entry.model, entry.answer[:5]) for entry in entries] == [("m/a", "**A**")], "one answer to one question"
     [entry] = entries
     assert [(message.role, message.text) for message in entry.messages] == [
@@ -133,10 +133,10 @@ def test_a_recording_can_be_replayed(book: Conversations) -> None:
         2.5,
         "length",
     )
-    book.update(ME, id, panes=())
-    assert recording(book, ME, [id]).count('"answer"') == 1
-    long = book.create(ME).id
-    talk(book, long, "one", "two\nlines", "three", "four")
-    _, entries = parse(recording(book, ME, [long]).encode().splitlines())
+    store.update(ME, id, panes=())
+    assert recording(store, ME, [id]).count('"answer"') == 1
+    long = store.create(ME).id
+    talk(store, long, "one", "two\nlines", "three", "four")
+    _, entries = parse(recording(store, ME, [long]).encode().splitlines())
     assert [(len(entry.messages), entry.answer) for entry in entries] == [(1, "two\nlines"), (3, "four")]
-    assert parse(recording(book, ME, [book.create(ME).id]).encode().splitlines())[1] == []
+    assert parse(recording(store, ME, [store.create(ME).id]).encode().splitlines())[1] == []

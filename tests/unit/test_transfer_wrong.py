@@ -13,10 +13,10 @@ from core.conversations.formats import json as as_json_module
 from core.conversations.formats.json import export_json, import_json
 from core.errors import BadRequest
 from core.settings import Settings
-from tests.unit._transfer import book, house, rich
+from tests.unit._transfer import house, rich
 from tests.unit.test_conversations import ME, House
 
-__all__ = ["book", "house"]
+__all__ = ["house", "store"]
 
 # What is done to a good file, and the place that is complained of.
 Spoil = Callable[[dict[str, Any]], object]
@@ -62,15 +62,15 @@ WRONG: list[tuple[Spoil, str]] = [
 def test_a_wrong_file_is_refused_by_its_place(settings: Callable[..., Settings], spoil: Spoil, complaint: str) -> None:
     house = House(settings())
     try:
-        id = rich(house.book).id
-        data = json.loads(export_json(house.book, ME, [id, id]))
+        id = rich(house.store).id
+        data = json.loads(export_json(house.store, ME, [id, id]))
         spoil(data["conversations"][1])
         files = house.stored_files
         with pytest.raises(BadRequest) as caught:
-            import_json(house.book, ME, json.dumps(data))
+            import_json(house.store, ME, json.dumps(data))
         assert complaint in caught.value.what
         assert "Nothing was imported" in caught.value.fix
-        assert [c.id for c in house.book.list(ME)] == [id], "nothing is half imported"
+        assert [c.id for c in house.store.list(ME)] == [id], "nothing is half imported"
         assert house.stored_files == files
     finally:
         house.close()
@@ -97,36 +97,36 @@ def test_what_is_no_export_is_refused(settings: Callable[..., Settings], text: s
     house = House(settings())
     try:
         with pytest.raises(BadRequest) as caught:
-            import_json(house.book, ME, text)
+            import_json(house.store, ME, text)
         assert complaint in caught.value.what
     finally:
         house.close()
 
 
-def test_too_large_a_file_is_refused(book: Conversations, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_large_a_file_is_refused(store: Conversations, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(as_json_module, "LARGEST", 1024 * 1024)
     with pytest.raises(BadRequest, match="larger than 1 MB"):
-        import_json(book, ME, " " * (1024 * 1024 + 1))
+        import_json(store, ME, " " * (1024 * 1024 + 1))
 
 
 def test_a_full_disk_in_the_middle_leaves_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    exported = export_json(house.book, ME, [rich(house.book).id])
-    before = (house.book.list(ME), house.stored_files)
+    exported = export_json(house.store, ME, [rich(house.store).id])
+    before = (house.store.list(ME), house.stored_files)
     monkeypatch.setattr("core.conversations.archive.insert_whole", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        import_json(house.book, ME, exported)
-    assert (house.book.list(ME), house.stored_files) == before
+        import_json(house.store, ME, exported)
+    assert (house.store.list(ME), house.stored_files) == before
 
 
-def test_what_comes_in_is_cleaned(book: Conversations) -> None:
-    data = json.loads(export_json(book, ME, [rich(book).id]))
+def test_what_comes_in_is_cleaned(store: Conversations) -> None:
+    data = json.loads(export_json(store, ME, [rich(store).id]))
     own = data["conversations"][0]
     own["title"] = "a\x00\nb" + "x" * 500
     own["turns"][0]["text"] = "a\x00b\ud800c"
     own["files"][0]["name"] = "../../evil.sh"
     own["unknown"] = {"field": 1}
-    [copy] = import_json(book, ME, json.dumps(data))
-    whole = book.whole(ME, copy.id)
+    [copy] = import_json(store, ME, json.dumps(data))
+    whole = store.whole(ME, copy.id)
     assert (whole.turns[0].text, whole.turns[0].files[0].name) == ("a\ufffdb\ufffdc", "evil.sh")
     assert whole.conversation.title.startswith("a\ufffd b")
     assert len(whole.conversation.title) == 200

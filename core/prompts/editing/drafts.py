@@ -94,7 +94,7 @@ class ParameterTexts(_Texts):
     temperature: str = ""
     top_p: str = ""
     seed: str = ""
-    stop: str = ""  # one a line, as `fieldtexts.lines_of` writes them
+    stop: str = ""  # one a line, as `field_parsing.lines_of` writes them
     effort: str = DEFAULT
     thinking: str = DEFAULT  # on, off
 
@@ -225,7 +225,7 @@ class Draft(_Texts):
         return tags
 
     def schema_value(self) -> dict[str, Any] | None:
-        """The JSON Schema of the answer, which only `fitting.check_schema` looks into. BadRequest if it is no JSON."""
+        """The JSON Schema of the answer, which only `check_schema` looks into. BadRequest if it is no JSON."""
         if not self.answer_schema.strip():
             return None
         schema = json_value("The JSON schema", self.answer_schema)

@@ -101,9 +101,9 @@ class Editor:
     async def arrive(self, source: str, request: gr.Request) -> Updates:
         """Fill the list of models for what is shown, and say what there is to say of it."""
         draft = Draft.read(source)
-        shelves = await self.services.catalog.list(self.services.visitors.keys(session_of(request)))
+        groups = await self.services.catalog.list(self.services.visitors.keys(session_of(request)))
         today = datetime.datetime.now().astimezone().date()
-        entries = model_picker.choices(shelves, today, self.services.prices.of)
+        entries = model_picker.choices(groups, today, self.services.prices.of)
         chosen = draft.model or draft.run_model
         entries = model_picker.with_kept(entries, [chosen], {chosen: model_picker.label(self._info(chosen))})
         chosen = chosen or model_picker.default(entries, [self.services.settings["PARLEY_DEFAULT_MODEL"]])
