@@ -23,7 +23,7 @@ from core.errors import NotFound
 from core.messages import Parameters, Usage
 from core.settings import Settings
 from core.text import clean, one_line
-from tests.unit._transfer import house, rich
+from tests.unit._transfer import house, rich, store
 from tests.unit.test_conversations import ME, OTHER, House
 
 __all__ = ["house", "store"]

@@ -10,7 +10,7 @@ from core.conversations.formats.markdown import export_markdown
 from core.conversations.formats.recording import recording
 from core.messages import Usage
 from core.providers._recording import parse
-from tests.unit._transfer import house, rich
+from tests.unit._transfer import house, rich, store
 from tests.unit.test_conversations import ME, talk
 
 __all__ = ["house", "store"]

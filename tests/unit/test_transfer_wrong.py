@@ -13,7 +13,7 @@ from core.conversations.formats import json as as_json_module
 from core.conversations.formats.json import export_json, import_json
 from core.errors import BadRequest
 from core.settings import Settings
-from tests.unit._transfer import house, rich
+from tests.unit._transfer import house, rich, store
 from tests.unit.test_conversations import ME, House
 
 __all__ = ["house", "store"]
