@@ -20,7 +20,7 @@ import pytest
 from sqlalchemy import Connection, func, select, text
 from structlog.testing import capture_logs
 
-import core.ledger
+import core.ledger.store
 from core.api.health import Readiness
 from core.conversations import files as files_module
 from core.errors import StorageError
@@ -525,8 +525,8 @@ def test_a_process_that_is_killed_while_it_comes_back_leaves_a_sound_file(settin
     database.close()
 
 
-async def test_an_outcome_is_kept_in_the_books(settings: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(core.ledger, "RETRY_SECONDS", 0.05)
+async def test_an_outcome_is_kept_in_the_ledger(settings: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core.ledger.store, "RETRY_SECONDS", 0.05)
     made = settings()
     database = Database.open(made)
     ledger = Ledger(database, Prices(made))

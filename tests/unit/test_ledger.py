@@ -19,7 +19,7 @@ import pytest
 from sqlalchemy import Connection, select, update
 from structlog.testing import capture_logs
 
-import core.ledger
+import core.ledger.store
 from core.errors import NotFound, StorageError
 from core.ledger.store import Attempt, Filter, Ledger, Outcome, Total
 from core.messages import Usage
@@ -301,7 +301,7 @@ async def test_a_full_disk_loses_no_outcome(on_disk: Books, monkeypatch: pytest.
     So it is where the database does not go on in memory (see test_failover.py).
     """
     monkeypatch.setattr(failover, "LARGEST", 0)
-    monkeypatch.setattr(core.ledger, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(core.ledger.store, "RETRY_SECONDS", 0.05)
     ledger = on_disk.ledger
     ids = [await ledger.begin(replace(ATTEMPT, visitor="secret visitor")) for _ in range(200)]
     on_disk.full()
@@ -339,7 +339,7 @@ async def test_a_closed_database_is_an_error_and_not_a_hang(on_disk: Books) -> N
 
 RECORD = """
 import os, sys, threading
-from core.ledger import Attempt, Ledger, Outcome
+from core.ledger.store import Attempt, Ledger, Outcome
 from core.messages import Usage
 from core.models.prices import Prices
 from core.settings import Settings
