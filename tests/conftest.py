@@ -5,10 +5,13 @@
 - `chromium`: the browser's path. `postgres_url`, `postgres_database`: a throw-away server, a fresh database in it.
 
 Where a part is missing, the tests that need it are skipped with the reason; with CI=true a skip is a failure.
+Folders of tests run in parallel, one process a core, each with its own engine, server and browser; a few files or names
+(`-k`) run in this process, which is faster than starting others.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
 import os
@@ -19,9 +22,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ import pytest
 
 from core.providers._engine import Engine
 from core.settings import SETTINGS, Settings
+from tests.waiting import SteadyLoop, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 IN_CI = os.environ.get("CI", "").lower() in ("true", "1", "yes")
@@ -40,10 +43,24 @@ MARKERS = {
     "chromium": "chromium",
     "postgres_url": "postgres",
 }
+MOST_PROCESSES = 8
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One process a core for folders; none beside this one for what is chosen by name."""
+    chosen = config.option.keyword or not all(Path(argument).is_dir() for argument in config.args)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 0 if chosen or cores == 1 else min(cores, MOST_PROCESSES)
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"steady": SteadyLoop}
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Take the user's keys, addresses and settings away before anything is imported that reads them."""
+    if config.option.dist != "no" and not hasattr(config, "workerinput"):
+        return  # no test runs here, and the processes that run them inherit the environment to clean it themselves
     known = {setting.name for setting in SETTINGS}
     makers = ("PARLEY_", "ANTHROPIC_", "OPENAI_", "OLLAMA_", "GRADIO_", "CHROMA_")
     for name in list(os.environ):
@@ -63,11 +80,14 @@ def same_umask() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a part by the fixtures that it uses, so that `-m "not chromium"` works without a list."""
+    """Mark what needs a part by the fixtures and parameters that it uses, so that `-m "not chromium"` needs no list."""
     for item in items:
-        for fixture in getattr(item, "fixturenames", ()):
-            if marker := MARKERS.get(fixture):
-                item.add_marker(marker)
+        used = {marker for fixture in getattr(item, "fixturenames", ()) if (marker := MARKERS.get(fixture))}
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        if any(value == "postgresql" for value in parameters.values() if isinstance(value, str)):
+            used.add("postgres")
+        for marker in used:
+            item.add_marker(marker)
 
 
 def _skip_is_failure(report: pytest.TestReport | pytest.CollectReport) -> None:
@@ -200,14 +220,8 @@ def postgres_url() -> Iterator[str]:
                 **common,
             )
         url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
-        for _ in range(200):
-            with contextlib.suppress(psycopg.OperationalError):
-                psycopg.connect(url).close()
-                break
-            assert server.poll() is None, log.read_text(errors="replace")
-            time.sleep(0.05)
-        else:
-            raise AssertionError(log.read_text(errors="replace"))
+        wait_until(lambda: _answers(url) or server.poll() is not None)
+        assert server.poll() is None, log.read_text(errors="replace")
         yield url
     finally:
         if server is not None:
@@ -220,9 +234,17 @@ def postgres_url() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _answers(url: str) -> bool:
+    with contextlib.suppress(psycopg.OperationalError):
+        psycopg.connect(url).close()
+        return True
+    return False
+
+
 @pytest.fixture
-def postgres_database(postgres_url: str) -> Iterator[str]:
+def postgres_database(postgres_url: str, request: pytest.FixtureRequest) -> Iterator[str]:
     """The address of a fresh, empty database, for one test only."""
+    assert request.node.get_closest_marker("postgres"), "ask for it by name, or as the parameter postgresql"
     name = f"parley_{uuid.uuid4().hex}"
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
