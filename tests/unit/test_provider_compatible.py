@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
 from core import errors
-from core.messages import Attachment, Begun, ChatRequest, Done, Event, Message, Parameters, Reply, TextDelta, collect
+from core.messages import Attachment, Begun, ChatRequest, Done, Message, Parameters, Reply, TextDelta, collect
 from core.models.facts import facts_of
 from core.models.info import Abilities, ModelInfo
 from core.providers._chat_completions import ChatCompletions
@@ -125,71 +123,6 @@ async def test_files(vllm: ChatCompletions, server: FakeServer) -> None:
         await ask(vllm, asked, Abilities())
 
 
-@pytest.mark.parametrize("text", ["", "nul \x00 here", "lone \ud800 half", "مرحبا 🙂", "x" * 1_000_000])
-async def test_odd_texts(vllm: ChatCompletions, text: str) -> None:
-    reply = await ask(vllm, request(prompt=f"echo {text}", stream=False))
-    assert reply.text == text.replace("\ud800", "\ufffd")
-
-
-async def test_characters_that_are_split_and_crlf(vllm: ChatCompletions) -> None:
-    assert (await ask(vllm, request("utf8"))).text.startswith("日本語 ünï 🙂")
-    assert (await ask(vllm, request("crlf"))).text == TWENTY
-
-
-@pytest.mark.parametrize(
-    ("model", "kind"),
-    [
-        ("status-400", errors.BadRequest),
-        ("status-401", errors.AuthenticationFailed),
-        ("status-404", errors.ModelNotFound),
-        ("status-413", errors.ContextTooLong),
-        ("429", errors.RateLimited),
-        ("context", errors.ContextTooLong),
-        ("status-503", errors.ProviderUnavailable),
-        ("html", errors.Unreadable),
-    ],
-)
-@pytest.mark.parametrize("stream", [True, False])
-async def test_http_errors(vllm: ChatCompletions, server: FakeServer, model: str, kind: type, stream: bool) -> None:
-    with pytest.raises(errors.ParleyError) as caught:
-        await ask(vllm, request(model, stream=stream))
-    assert type(caught.value) is kind and len(server.log) == 1, "no retries here"
-
-
-@pytest.mark.parametrize(
-    ("model", "kind", "text"),
-    [
-        ("break", errors.Interrupted, "token 1 "),
-        ("cut", errors.Interrupted, "token 1 "),
-        ("malformed", errors.Interrupted, "token 1 token 2 "),
-        ("overloaded", errors.ProviderUnavailable, "token 1 token 2 "),
-        ("empty", errors.ModelUnavailable, ""),
-    ],
-)
-async def test_streams_that_do_not_end_well(vllm: ChatCompletions, model: str, kind: type, text: str) -> None:
-    came: list[Event] = []
-    with pytest.raises(errors.ParleyError) as caught:
-        async for event in vllm.stream(request(model), facts_of("vllm/ok")):
-            came.append(event)  # noqa: PERF401, what came before the error is kept
-    assert type(caught.value) is kind
-    assert "".join(event.text for event in came if isinstance(event, TextDelta)).startswith(text)
-    assert not any(isinstance(event, Done) for event in came)
-
-
-@pytest.mark.parametrize("model", ["never", "stall"])
-async def test_cancelling_reaches_the_server_at_once(vllm: ChatCompletions, server: FakeServer, model: str) -> None:
-    await ask(vllm, request("ok"))  # the SDK is loaded
-    task = asyncio.create_task(ask(vllm, request(model)))
-    await asyncio.sleep(0.15)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    until = time.monotonic() + 0.2
-    while server.last.disconnected_after is None and time.monotonic() < until:
-        await asyncio.sleep(0.005)
-    assert server.last.disconnected_after is not None
-
-
 async def test_connections_are_used_again(vllm: ChatCompletions, server: FakeServer) -> None:
     await ask(vllm, request("ok"))
     client = await vllm._endpoint.client()
@@ -274,9 +207,8 @@ async def test_status(server: FakeServer) -> None:
     assert (await here.status({})).state == "ready"
     assert (await here.status({"lab": "wrong"})).state == "no_key"
     nowhere = ChatCompletions("lab", "lab", "http://127.0.0.1:9/v1")
-    begun = time.monotonic()
     status = await nowhere.status({})
-    assert status.state == "unreachable" and "127.0.0.1:9" in status.what and time.monotonic() - begun < 1.5
+    assert status.state == "unreachable" and "127.0.0.1:9" in status.what
     far = ChatCompletions("lab", "lab", "https://models.example/v1", "key-12345")
     assert (await far.status({})).state == "ready"
     for provider in (here, nowhere, far):

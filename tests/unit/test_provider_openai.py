@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
 from core import errors
-from core.messages import Attachment, Begun, ChatRequest, Done, Event, Message, Parameters, Reply, TextDelta, collect
+from core.messages import Attachment, Begun, ChatRequest, Done, Message, Parameters, Reply, TextDelta, collect
 from core.models.facts import facts_of
 from core.providers._chat_completions import ChatCompletions
 from core.providers.openai import OpenAI, providers
@@ -52,11 +50,6 @@ async def test_an_answer(openai: OpenAI, server: FakeServer, stream: bool) -> No
     assert isinstance(events[-1], Done) and events[-1].usage.output == 20 and not events[-1].usage.estimated
     assert server.last.path == "/v1/responses" and server.last.body["store"] is False
     assert server.last.headers["authorization"] == f"Bearer {KEY}"
-
-
-async def test_what_arrives_together_is_one_event(openai: OpenAI) -> None:
-    events = [event async for event in openai.stream(request("burst-100"), facts_of("openai/burst-100"))]
-    assert len([event for event in events if isinstance(event, TextDelta)]) <= 2
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -119,43 +112,15 @@ async def test_system_history_and_files(openai: OpenAI, server: FakeServer) -> N
         await ask(openai, asked, like="somebody/unknown")
 
 
-@pytest.mark.parametrize("text", ["", "nul \x00 here", "lone \ud800 half", "مرحبا 🙂", "x" * 1_000_000])
-async def test_odd_texts(openai: OpenAI, text: str) -> None:
-    reply = await ask(openai, request(prompt=f"echo {text}", stream=False))
-    assert reply.text == text.replace("\ud800", "\ufffd")
-
-
-async def test_characters_that_are_split_and_crlf(openai: OpenAI) -> None:
-    assert (await ask(openai, request("utf8"))).text.startswith("日本語 ünï 🙂")
-    assert (await ask(openai, request("crlf"))).text == TWENTY
-
-
-@pytest.mark.parametrize(
-    ("model", "kind"),
-    [
-        ("status-400", errors.BadRequest),
-        ("status-401", errors.AuthenticationFailed),
-        ("leak", errors.AuthenticationFailed),
-        ("status-402", errors.BudgetExceeded),
-        ("status-403", errors.PermissionDenied),
-        ("status-404", errors.ModelNotFound),
-        ("status-413", errors.ContextTooLong),
-        ("429", errors.RateLimited),
-        ("quota", errors.BudgetExceeded),
-        ("context", errors.ContextTooLong),
-        ("filter", errors.Refused),
-        ("status-500", errors.ModelUnavailable),
-        ("status-529", errors.ProviderUnavailable),
-        ("html", errors.Unreadable),
-    ],
-)
+@pytest.mark.parametrize(("model", "kind"), [("quota", errors.BudgetExceeded), ("filter", errors.Refused)])
 @pytest.mark.parametrize("stream", [True, False])
-async def test_http_errors(openai: OpenAI, server: FakeServer, model: str, kind: type, stream: bool) -> None:
+async def test_http_errors_of_openai_alone(
+    openai: OpenAI, server: FakeServer, model: str, kind: type, stream: bool
+) -> None:
     with pytest.raises(errors.ParleyError) as caught:
         await ask(openai, request(model, stream=stream))
     assert type(caught.value) is kind
-    assert KEY not in str(caught.value) and len(server.log) == 1, "no retries here"
-    assert caught.value.__cause__ is None
+    assert len(server.log) == 1, "no retries here"
 
 
 @pytest.mark.parametrize(("model", "low", "high"), [("429-2", 2, 2), ("429-date", 3, 5)])
@@ -163,58 +128,6 @@ async def test_retry_after(openai: OpenAI, model: str, low: float, high: float) 
     with pytest.raises(errors.RateLimited) as caught:
         await ask(openai, request(model))
     assert caught.value.retry_after is not None and low <= caught.value.retry_after <= high
-
-
-@pytest.mark.parametrize(
-    ("model", "kind", "text"),
-    [
-        ("break", errors.Interrupted, "token 1 "),
-        ("cut", errors.Interrupted, "token 1 "),
-        ("malformed", errors.Interrupted, "token 1 token 2 "),
-        ("overloaded", errors.ProviderUnavailable, "token 1 token 2 "),
-        ("empty", errors.ModelUnavailable, ""),
-    ],
-)
-async def test_streams_that_do_not_end_well(openai: OpenAI, model: str, kind: type, text: str) -> None:
-    came: list[Event] = []
-    with pytest.raises(errors.ParleyError) as caught:
-        async for event in openai.stream(request(model), facts_of("openai/ok")):
-            came.append(event)  # noqa: PERF401, what came before the error is kept
-    assert type(caught.value) is kind
-    assert "".join(event.text for event in came if isinstance(event, TextDelta)).startswith(text)
-    assert not any(isinstance(event, Done) for event in came)
-
-
-async def gone(server: FakeServer, within: float) -> float:
-    until = time.monotonic() + within
-    while server.last.disconnected_after is None and time.monotonic() < until:
-        await asyncio.sleep(0.005)
-    assert server.last.disconnected_after is not None, "the server still has its caller"
-    return server.last.disconnected_after
-
-
-@pytest.mark.parametrize("model", ["never", "stall"])
-@pytest.mark.parametrize("stream", [True, False])
-async def test_cancelling_reaches_the_server_at_once(
-    openai: OpenAI, server: FakeServer, model: str, stream: bool
-) -> None:
-    await ask(openai, request("ok"))  # the SDK is loaded
-    asked = request("never" if not stream else model, stream=stream)
-    task = asyncio.create_task(ask(openai, asked))
-    await asyncio.sleep(0.15)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert await gone(server, 0.2) < 0.4
-
-
-async def test_closing_the_generator_reaches_the_server_at_once(openai: OpenAI, server: FakeServer) -> None:
-    stream = openai.stream(request("slow"), facts_of("openai/ok"))
-    async for event in stream:
-        if isinstance(event, TextDelta):
-            break
-    await stream.aclose()
-    await gone(server, 0.2)
 
 
 async def test_a_visitors_key_is_used_for_that_call_only(openai: OpenAI, server: FakeServer) -> None:
@@ -245,13 +158,6 @@ async def test_nothing_is_taken_from_the_environment(server: FakeServer, monkeyp
     provider = OpenAI(server.url + "/v1", "own-key-1234")
     await ask(provider, request())
     assert "environment" not in repr(server.last.headers)
-    await provider.close()
-
-
-async def test_a_refused_connection_names_the_address() -> None:
-    provider = OpenAI("http://127.0.0.1:9/v1", KEY)
-    with pytest.raises(errors.ProviderUnavailable, match=r"127\.0\.0\.1:9"):
-        await ask(provider, request())
     await provider.close()
 
 
