@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from core.errors import ParleyError
-from core.gateway import Gateway
+from core.gateway import Gateway, limits, record
 from core.ledger.store import Ledger
 from core.messages import Begun, ChatRequest, Done, Event, Message, Notice, Parameters, TextDelta, Usage
 from core.models.catalog import Catalog
@@ -18,6 +21,7 @@ from core.models.prices import Prices
 from core.providers import Status
 from core.settings import Settings
 from core.store.database import Database
+from tests.waiting import until
 
 Step = Event | BaseException | float  # an event is sent, an error raised, a number of seconds slept
 ANSWER: tuple[Step, ...] = (
@@ -39,6 +43,7 @@ class Puppet:
     requests: list[ChatRequest] = field(default_factory=list)
     closed: int = 0  # streams that were ended from outside
     open: int = 0  # streams that run now
+    waiting: int = 0  # of these, how many sleep now: all that came before has been taken
     most: int = 0  # that ever ran at once
     known: list[ModelInfo] | ParleyError | float = field(default_factory=list)
     state: Status = field(default_factory=lambda: Status("ready"))
@@ -69,7 +74,11 @@ class Puppet:
                 if isinstance(step, BaseException):
                     raise step
                 if isinstance(step, float | int):
-                    await asyncio.sleep(step)
+                    self.waiting += 1
+                    try:
+                        await asyncio.sleep(step)
+                    finally:
+                        self.waiting -= 1
                 else:
                     yield step
         except (asyncio.CancelledError, GeneratorExit):
@@ -99,6 +108,10 @@ class Bench:
         """The ledger's rows, in the order in which they were begun."""
         return sorted(self.ledger.calls(limit=10_000), key=lambda call: call.id)
 
+    async def settled(self, count: int) -> list[Any]:
+        """The same, as soon as there are so many and all have ended."""
+        return await until(self.rows, lambda rows: len(rows) == count and all(row.status != "running" for row in rows))
+
 
 @contextmanager
 def bench(settings: Settings, *puppets: Puppet) -> Iterator[Bench]:
@@ -110,6 +123,13 @@ def bench(settings: Settings, *puppets: Puppet) -> Iterator[Bench]:
         yield Bench(Gateway(providers, catalog, ledger, settings), ledger, database, catalog)
     finally:
         database.close()
+
+
+def measure_on_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the gateway measures, it measures on the loop's clock, which stands still while this machine is busy."""
+    now = asyncio.get_running_loop().time
+    monkeypatch.setattr(record, "perf_counter", now)
+    monkeypatch.setattr(limits, "time", SimpleNamespace(perf_counter=now))
 
 
 def ask(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from functools import partial
 
 import pytest
 from structlog.testing import capture_logs
@@ -20,14 +21,32 @@ from core.errors import (
     TimedOut,
     Unreadable,
 )
-from core.gateway import breaker as layer
+from core.gateway import breaker
 from core.gateway.breaker import Breaker, CircuitOpen
 from core.messages import Begun, Done, TextDelta, Usage
 from tests.puppet import ANSWER, Bench, Puppet, ask, bench, said
+from tests.waiting import until
 
 DOWN = ProviderUnavailable("Puppet is down.")
-QUICK = {"PARLEY_RETRIES": 0, "PARLEY_BREAKER_FAILURES": 3, "PARLEY_BREAKER_SECONDS": 0.2}
+QUICK = {"PARLEY_RETRIES": 0, "PARLEY_BREAKER_FAILURES": 3, "PARLEY_BREAKER_SECONDS": 20}
 LASTING = {**QUICK, "PARLEY_BREAKER_SECONDS": 60}
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of all circuits."""
+    made = Clock()
+    monkeypatch.setattr(breaker, "Breaker", partial(Breaker, clock=made))
+    return made
 
 
 async def fail(it: Bench, times: int, kind: type[ParleyError] = ParleyError, **more: object) -> None:
@@ -36,7 +55,7 @@ async def fail(it: Bench, times: int, kind: type[ParleyError] = ParleyError, **m
             await it.events(ask(**more))
 
 
-async def test_it_opens_after_failures_in_a_row_and_comes_back(settings) -> None:
+async def test_it_opens_after_failures_in_a_row_and_comes_back(settings, clock: Clock) -> None:
     puppet = Puppet(plan=[(DOWN,), (DOWN,), (DOWN,), (DOWN,), ANSWER])
     other = Puppet("other")
     with bench(settings(**QUICK), puppet, other) as it:
@@ -49,11 +68,11 @@ async def test_it_opens_after_failures_in_a_row_and_comes_back(settings) -> None
         assert len(puppet.requests) == 3
         assert said(await it.events(ask("other/x"))) == "Hello there"
         assert it.gateway.breakers()["other"].state == "closed"
-        await asyncio.sleep(0.25)
+        clock.now += 25
         assert it.gateway.breakers()["puppet"].state == "half-open"
         await fail(it, 1, ProviderUnavailable)  # the probe
         await fail(it, 1, CircuitOpen)
-        await asyncio.sleep(0.25)
+        clock.now += 25
         assert said(await it.events(ask())) == "Hello there"
         assert it.gateway.breakers()["puppet"].state == "closed"
         assert len(puppet.requests) == 5
@@ -97,13 +116,13 @@ async def test_stalls_in_mid_answer_add_up(settings) -> None:
         await fail(it, 1, CircuitOpen)
 
 
-async def test_one_probe_at_a_time_and_a_cancelled_one_frees_the_place(settings) -> None:
+async def test_one_probe_at_a_time_and_a_cancelled_one_frees_the_place(settings, clock: Clock) -> None:
     puppet = Puppet(plan=[(DOWN,), (DOWN,), (DOWN,), (3600.0,), (0.1, *ANSWER)])
     with bench(settings(**QUICK), puppet) as it:
         await fail(it, 3, ProviderUnavailable)
-        await asyncio.sleep(0.25)
+        clock.now += 25
         probe = asyncio.create_task(it.events(ask()))
-        await asyncio.sleep(0.05)
+        await until(lambda: puppet.waiting)
         await fail(it, 2, CircuitOpen)
         probe.cancel()
         await asyncio.gather(probe, return_exceptions=True)
@@ -111,11 +130,11 @@ async def test_one_probe_at_a_time_and_a_cancelled_one_frees_the_place(settings)
         assert said(await it.events(ask())) == "Hello there"
 
 
-async def test_a_probe_that_answers_lets_the_others_in_before_it_ends(settings) -> None:
+async def test_a_probe_that_answers_lets_the_others_in_before_it_ends(settings, clock: Clock) -> None:
     puppet = Puppet(plan=[(DOWN,), (DOWN,), (DOWN,), (TextDelta("long"), 3600.0, Done(Usage())), ANSWER])
     with bench(settings(**QUICK), puppet) as it:
         await fail(it, 3, ProviderUnavailable)
-        await asyncio.sleep(0.25)
+        clock.now += 25
         async with aclosing(it.gateway.stream(ask())) as probe:
             async for event in probe:
                 if isinstance(event, TextDelta):
@@ -123,11 +142,11 @@ async def test_a_probe_that_answers_lets_the_others_in_before_it_ends(settings) 
                     break
 
 
-async def test_a_probe_with_a_bad_key_decides_nothing(settings) -> None:
+async def test_a_probe_with_a_bad_key_decides_nothing(settings, clock: Clock) -> None:
     puppet = Puppet(plan=[(DOWN,), (DOWN,), (DOWN,), (AuthenticationFailed("x"),), ANSWER])
     with bench(settings(**QUICK), puppet) as it:
         await fail(it, 3, ProviderUnavailable)
-        await asyncio.sleep(0.25)
+        clock.now += 25
         await fail(it, 1, AuthenticationFailed)
         assert it.gateway.breakers()["puppet"].state == "half-open"
         assert said(await it.events(ask())) == "Hello there"
@@ -135,16 +154,16 @@ async def test_a_probe_with_a_bad_key_decides_nothing(settings) -> None:
 
 def test_calls_from_before_do_not_decide_for_an_open_circuit() -> None:
     now = 0.0
-    breaker = Breaker("P", 2, 10, lambda: now)
-    assert [breaker.enter() for _ in range(4)] == [False] * 4
-    breaker.failed(False, "down")
-    breaker.failed(False, "down")
+    circuit = Breaker("P", 2, 10, lambda: now)
+    assert [circuit.enter() for _ in range(4)] == [False] * 4
+    circuit.failed(False, "down")
+    circuit.failed(False, "down")
     now = 9.0
-    breaker.failed(False, "down")  # begun before it opened: must not prolong it
-    breaker.succeeded(False)
-    assert breaker.state().state == "open"
+    circuit.failed(False, "down")  # begun before it opened: must not prolong it
+    circuit.succeeded(False)
+    assert circuit.state().state == "open"
     now = 10.0
-    assert breaker.enter() is True
+    assert circuit.enter() is True
 
 
 OF_MODEL = [ModelUnavailable("x"), Unreadable("x"), TimedOut("x"), Interrupted("x")]
@@ -152,7 +171,7 @@ OF_PROVIDER = [DOWN, ProviderTimedOut("x")]
 
 
 @pytest.mark.parametrize("error", OF_MODEL, ids=lambda error: type(error).__name__)
-async def test_a_broken_model_stops_nobody_but_itself(settings, error: ParleyError) -> None:
+async def test_a_broken_model_stops_nobody_but_itself(settings, clock: Clock, error: ParleyError) -> None:
     puppet = Puppet(plan=[(error,), (error,), (error,), ANSWER])
     with bench(settings(**QUICK), puppet) as it:
         for _ in range(3):
@@ -164,7 +183,7 @@ async def test_a_broken_model_stops_nobody_but_itself(settings, error: ParleyErr
         state = it.gateway.breakers()["puppet"]
         assert (state.state, list(state.models)) == ("closed", ["puppet/broken"])
         assert state.models["puppet/broken"].state == "open"
-        await asyncio.sleep(0.25)
+        clock.now += 21
         assert said(await it.events(ask("puppet/broken"))) == "Hello there"
         assert not it.gateway.breakers()["puppet"].models
 
@@ -195,12 +214,12 @@ async def test_the_faults_of_a_visitors_key_stop_nobody_else(settings) -> None:
             assert state.state == "closed" and not state.models
 
 
-async def test_a_broken_model_does_not_keep_its_provider_closed(settings) -> None:
+async def test_a_broken_model_does_not_keep_its_provider_closed(settings, clock: Clock) -> None:
     """While a provider is being tried again, a model of it that fails decides nothing."""
     puppet = Puppet(plan=[(DOWN,), (DOWN,), (DOWN,), (ModelUnavailable("x"),), ANSWER])
     with bench(settings(**QUICK), puppet) as it:
         await fail(it, 3, ProviderUnavailable)
-        await asyncio.sleep(0.25)
+        clock.now += 21
         with pytest.raises(ModelUnavailable):
             await it.events(ask("puppet/broken"))
         assert said(await it.events(ask("puppet/good"))) == "Hello there"
@@ -208,7 +227,7 @@ async def test_a_broken_model_does_not_keep_its_provider_closed(settings) -> Non
 
 
 async def test_circuits_are_not_kept_without_end(settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layer, "MOST", 5)
+    monkeypatch.setattr(breaker, "MOST", 5)
     puppet = Puppet(plan=[(ModelUnavailable("x"),)])
     with bench(settings(**{**LASTING, "PARLEY_BREAKER_FAILURES": 1}), puppet) as it:
         for number in range(20):

@@ -13,6 +13,7 @@ from core.gateway._window import Window
 from core.messages import Begun, Done, TextDelta, Usage
 from core.slots import Slots
 from tests.puppet import ANSWER, Puppet, ask, bench
+from tests.waiting import until
 
 
 async def test_so_many_at_once_for_each_provider(settings) -> None:
@@ -176,12 +177,13 @@ async def test_requests_a_minute_for_each_key(settings, rates: list) -> None:
         for keys in ({}, {"puppet": "one"}, {"puppet": "two"}):
             await asyncio.wait_for(asyncio.gather(*(it.gateway.complete(ask(keys=keys)) for _ in range(2))), 5)
         late = asyncio.create_task(it.gateway.complete(ask()))
-        await asyncio.sleep(0.1)
+        await until(lambda: len(it.rows()) == 7)
+        await asyncio.sleep(0.05)
         assert not late.done() and len(puppet.requests) == 6
         late.cancel()
         await asyncio.gather(late, return_exceptions=True)
-        await asyncio.sleep(0.05)
-        assert it.rows()[-1].status == "cancelled" and it.rows()[-1].queued > 0.05
+        *_, row = await it.settled(7)
+        assert row.status == "cancelled" and row.queued > 0
     found = rates[0]._requests._windows
     assert [window.used for window in found.values()] == [2, 2, 2]
     assert "one" not in repr(found) and "two" not in repr(found)
@@ -207,7 +209,7 @@ async def test_a_stopped_call_keeps_its_estimate(settings, rates: list) -> None:
     puppet = Puppet(plan=[(Begun(), 3600.0)])
     with bench(settings(PARLEY_TOKENS_PER_MINUTE="puppet=5000"), puppet) as it:
         task = asyncio.create_task(it.gateway.complete(ask(text="q" * 40)))
-        await asyncio.sleep(0.05)
+        await until(lambda: puppet.waiting)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     (window,) = rates[0]._tokens._windows.values()

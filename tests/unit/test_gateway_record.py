@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import threading
 from contextlib import aclosing, suppress
 
 import pytest
@@ -13,7 +13,8 @@ from structlog.testing import capture_logs
 from core.errors import BadRequest, Interrupted, ParleyError, ProviderUnavailable, StorageError, TimedOut
 from core.ledger.store import Attempt, Outcome
 from core.messages import Begun, ChatRequest, Done, TextDelta, ThinkingDelta, ToolUse, Usage
-from tests.puppet import ANSWER, Bench, Puppet, ask, bench, ended, notices, said
+from tests.puppet import ANSWER, Bench, Puppet, ask, bench, ended, measure_on_loop, notices, said
+from tests.waiting import LONG, until
 
 FULL = StorageError("The disk is full.")
 HALF = Usage(input=6, output=10, estimated=True)
@@ -22,13 +23,9 @@ PRICED = "openai/gpt-6-luna"  # $0.10 and $0.50 a million tokens
 
 async def only_row(it: Bench, status: str = ""):
     """The one row, once it has ended."""
-    for _ in range(200):
-        (row,) = it.rows()
-        if row.status != "running":
-            assert not status or row.status == status, row
-            return row
-        await asyncio.sleep(0.01)
-    raise AssertionError("the row was never finished")
+    (row,) = await it.settled(1)
+    assert not status or row.status == status, row
+    return row
 
 
 async def test_the_row_says_all_there_is(settings) -> None:
@@ -75,14 +72,15 @@ async def test_whose_key_it_was(settings, keys: dict[str, str], takes_key: bool,
         assert (await only_row(it)).key_source == source
 
 
-async def test_the_first_token_is_timed_without_the_wait_for_a_slot(settings) -> None:
+async def test_the_first_token_is_timed_without_the_wait_for_a_slot(settings, monkeypatch) -> None:
+    measure_on_loop(monkeypatch)
     puppet = Puppet(plan=[(0.1, ThinkingDelta("a"), 0.05, Done(Usage()))])
     with bench(settings(PARLEY_CONCURRENCY="*=1"), puppet) as it:
         first, second = await asyncio.gather(it.gateway.complete(ask()), it.gateway.complete(ask()))
         rows = it.rows()
-    assert rows[0].queued < 0.05 <= 0.14 <= rows[1].queued
+    assert rows[0].queued == 0 and rows[1].queued >= 0.15
     for done, row in ((first.done, rows[0]), (second.done, rows[1])):
-        assert 0.09 <= row.first_token < 0.14 <= row.duration < 0.25
+        assert (row.first_token, row.duration) == (pytest.approx(0.1), pytest.approx(0.15))
         assert done.first_token == row.first_token
 
 
@@ -103,7 +101,7 @@ async def test_a_stopped_answer_keeps_what_the_provider_said_of_its_input(settin
     puppet = Puppet(plan=[(Begun(usage=told), TextDelta("x" * 400), ToolUse("1", "f", "y" * 39), 3600.0)])
     with bench(settings(), puppet) as it:
         task = asyncio.create_task(it.events(ask()))
-        await asyncio.sleep(0.1)
+        await until(lambda: puppet.waiting)
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
@@ -115,14 +113,14 @@ async def test_stopped_before_the_first_token_and_while_waiting_for_a_slot(setti
     puppet = Puppet(plan=[(3600.0,)])
     with bench(settings(PARLEY_CONCURRENCY="*=1"), puppet) as it:
         tasks = [asyncio.create_task(it.events(ask(text="q" * 40))) for _ in range(2)]
-        await asyncio.sleep(0.1)
+        await until(lambda: puppet.waiting and len(it.rows()) == 2)
+        await asyncio.sleep(0.05)
         for task in reversed(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0.1)
-        working, waiting = it.rows()
+        working, waiting = await it.settled(2)
     assert (working.status, working.usage) == ("cancelled", Usage(input=14, estimated=True))
-    assert (waiting.status, waiting.usage) == ("cancelled", Usage()) and waiting.queued > 0.05
+    assert (waiting.status, waiting.usage) == ("cancelled", Usage()) and waiting.queued > 0
     assert len(puppet.requests) == 1
 
 
@@ -170,7 +168,7 @@ async def test_closing_after_the_end_changes_nothing(settings) -> None:
             async for event in events:
                 if isinstance(event, Done):
                     break
-        await asyncio.sleep(0.05)
+        await it.database.awrite(lambda connection: None)  # behind whatever else was to be written
         await only_row(it, "ok")
 
 
@@ -226,7 +224,7 @@ async def test_an_unrecorded_call_that_ends_early_is_in_the_log(settings, how: s
         gateway = type(it.gateway)({"openai": puppet}, it.catalog, BeginFails(it, begin=True), settings())
         with capture_logs() as logs:
             task = asyncio.create_task(gateway.complete(ask(PRICED)))
-            await asyncio.sleep(0.05)
+            await until(lambda: puppet.waiting or task.done())
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
     (entry,) = [entry for entry in logs if entry["event"] == "call.unrecorded"]
@@ -241,11 +239,12 @@ async def test_stopping_does_not_wait_for_the_disk(settings) -> None:
         async for event in events:
             if isinstance(event, TextDelta):
                 break
-        slow = asyncio.create_task(it.database.awrite(lambda connection: time.sleep(0.5)))
-        await asyncio.sleep(0.05)
-        began = time.perf_counter()
+        held, free = threading.Event(), threading.Event()
+        slow = asyncio.create_task(it.database.awrite(lambda connection: held.set() or free.wait(LONG)))
+        await until(held.is_set)
         await events.aclose()
-        assert time.perf_counter() - began < 0.2
+        assert not slow.done()
+        free.set()
         await slow
         await only_row(it, "cancelled")
 
@@ -258,19 +257,21 @@ async def test_every_attempt_has_its_own_row_and_measures(settings) -> None:
     assert (first.request_id, first.attempt, second.request_id, second.attempt) == ("r-one", 0, "r1", 1)
 
 
-async def test_a_retry_has_its_own_wait_and_was_not_sent_before_it_was(settings) -> None:
+async def test_a_retry_has_its_own_wait_and_was_not_sent_before_it_was(settings, monkeypatch) -> None:
+    measure_on_loop(monkeypatch)
     first = (0.1, ProviderUnavailable("Down.", retry_after=0))
-    puppet = Puppet(plan=[(0.1, *ANSWER), first, (3600.0,)])
+    puppet = Puppet(plan=[(1.0, *ANSWER), first, (3600.0,)])
     with bench(settings(PARLEY_RETRY_MAX_WAIT=0, PARLEY_CONCURRENCY="*=1"), puppet) as it:
         tasks = [asyncio.create_task(it.gateway.complete(ask())) for _ in range(3)]
-        await asyncio.sleep(0.35)  # the second has failed and waits again, now behind the third
+        # The second has failed and waits again, now behind the third.
+        await until(lambda: len(puppet.requests) == 3 and puppet.waiting and len(it.rows()) == 4)
+        await asyncio.sleep(0.05)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0.1)
-        _, failed, silent, again = it.rows()
+        _, failed, silent, again = await it.settled(4)
     assert (failed.status, silent.status, again.status, again.attempt) == ("failed", "cancelled", "cancelled", 1)
-    assert 0.09 < failed.queued < 0.19 and again.queued < 0.19 and again.usage == Usage()
+    assert failed.queued >= 1 > again.queued > 0 and again.usage == Usage()
     assert silent.usage is not None and silent.usage.estimated
 
 

@@ -17,8 +17,9 @@ from core.errors import (
     TimedOut,
 )
 from core.gateway import retry
-from core.messages import Begun, Done, TextDelta, ThinkingDelta, ToolUse, Usage
+from core.messages import Begun, Done, Event, TextDelta, ThinkingDelta, ToolUse, Usage
 from tests.puppet import ANSWER, Puppet, ask, bench, ended, notices, said
+from tests.waiting import until
 
 BUSY = ProviderUnavailable("Puppet is overloaded.")
 
@@ -134,8 +135,14 @@ async def test_the_wait_is_capped(settings, waits: list[float]) -> None:
 async def test_stop_during_the_wait(settings) -> None:
     puppet = Puppet(plan=[(RateLimited("Busy.", retry_after=15.0),), ANSWER])
     with bench(settings(), puppet) as it:
-        task = asyncio.create_task(it.events(ask()))
-        await asyncio.sleep(0.1)
+        events: list[Event] = []
+
+        async def read() -> None:
+            async for event in it.gateway.stream(ask()):
+                events.append(event)  # noqa: PERF401, read while it comes
+
+        task = asyncio.create_task(read())
+        await until(lambda: notices(events, "retry"))
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import aclosing
 
 import pytest
@@ -12,6 +11,7 @@ from core.errors import TimedOut
 from core.gateway.timeouts import _Watch
 from core.messages import Begun, Done, Notice, TextDelta, Usage
 from tests.puppet import ANSWER, Puppet, ask, bench, said
+from tests.waiting import until
 
 QUICK = {"PARLEY_FIRST_TOKEN_TIMEOUT": 0.1, "PARLEY_IDLE_TIMEOUT": 0.1, "PARLEY_RETRIES": 0}
 
@@ -29,10 +29,8 @@ QUICK = {"PARLEY_FIRST_TOKEN_TIMEOUT": 0.1, "PARLEY_IDLE_TIMEOUT": 0.1, "PARLEY_
 async def test_silence_ends_the_call(settings, steps: tuple, text: str) -> None:
     puppet = Puppet(plan=[steps])
     with bench(settings(**QUICK), puppet) as it:
-        began = time.perf_counter()
         with pytest.raises(TimedOut, match=text):
             await it.events(ask())
-        assert 0.09 <= time.perf_counter() - began < 0.6
         assert (puppet.closed, puppet.open) == (1, 0)
         task = asyncio.current_task()
         assert task is not None and task.cancelling() == 0
@@ -54,11 +52,9 @@ async def test_a_slow_but_steady_answer_may_take_its_time(settings) -> None:
 
 async def test_the_first_token_and_the_next_have_their_own_limits(settings) -> None:
     patient = {**QUICK, "PARLEY_FIRST_TOKEN_TIMEOUT": 5, "PARLEY_IDLE_TIMEOUT": 0.1}
-    with bench(settings(**patient), Puppet(plan=[(0.3, TextDelta("a"), 3600.0)])) as it:
-        began = time.perf_counter()
-        with pytest.raises(TimedOut, match="nothing more"):
-            await it.events(ask())
-        assert 0.35 < time.perf_counter() - began < 1
+    puppet = Puppet(plan=[(0.3, TextDelta("a"), 3600.0)])
+    with bench(settings(**patient), puppet) as it, pytest.raises(TimedOut, match=r"nothing more for 0\.1 s"):
+        await it.events(ask())
     relaxed = {**QUICK, "PARLEY_FIRST_TOKEN_TIMEOUT": 0.1, "PARLEY_IDLE_TIMEOUT": 5}
     with bench(settings(**relaxed), Puppet(plan=[(TextDelta("a"), 0.3, Done(Usage()))])) as it:
         assert said(await it.events(ask())) == "a"
@@ -91,15 +87,17 @@ async def test_a_stop_at_the_same_time_stays_a_stop(settings) -> None:
         """Takes a while to end, longer than the limit."""
 
         async def stream(self, request, model):
+            self.open += 1
             try:
                 await asyncio.sleep(3600)
             finally:
                 await asyncio.sleep(0.3)
             yield Done(Usage())
 
-    with bench(settings(**{**QUICK, "PARLEY_FIRST_TOKEN_TIMEOUT": 0.2}), Stubborn()) as it:
+    stubborn = Stubborn()
+    with bench(settings(**{**QUICK, "PARLEY_FIRST_TOKEN_TIMEOUT": 0.2}), stubborn) as it:
         task = asyncio.create_task(it.events(ask()))
-        await asyncio.sleep(0.1)
+        await until(lambda: stubborn.open)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
