@@ -24,6 +24,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from tests.waiting import wait_until
+
 MODELS: dict[str, dict[str, Any]] = {
     "plain:1b": {"capabilities": ["completion"], "parameters": 'num_ctx                        4096\nstop "<x>"'},
     "think:4b": {
@@ -59,8 +61,7 @@ class FakeOllama:
 
     def __enter__(self) -> FakeOllama:
         self._thread.start()
-        while not self._server.started:
-            threading.Event().wait(0.01)
+        wait_until(lambda: self._server.started)
         port = self._server.servers[0].sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
         return self

@@ -68,6 +68,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from tests.fake_wires import WIRES, Wire, number
+from tests.waiting import wait_until
 
 
 @dataclasses.dataclass
@@ -102,8 +103,7 @@ class FakeServer:
     def __enter__(self) -> FakeServer:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
-        while not self._server.started:
-            time.sleep(0.005)
+        wait_until(lambda: self._server.started)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -33,9 +33,9 @@ HELLO: tuple[Event, ...] = (Begun("puppet"), TextDelta("Hello "), TextDelta("the
 
 @dataclass
 class Puppet:
-    """puppet/able and puppet/unable play `script`: events, errors to raise, seconds to wait."""
+    """puppet/able and puppet/unable play `script`: events, errors to raise, seconds or events to wait for."""
 
-    script: Sequence[Event | ParleyError | float] = HELLO
+    script: Sequence[Event | ParleyError | float | asyncio.Event] = HELLO
     requests: list[ChatRequest] = field(default_factory=list)
     ended: asyncio.Event = field(default_factory=asyncio.Event)  # a stream was closed from outside
     name: str = "puppet"
@@ -60,6 +60,8 @@ class Puppet:
                     raise item
                 if isinstance(item, float):
                     await asyncio.sleep(item)
+                elif isinstance(item, asyncio.Event):
+                    await item.wait()
                 else:
                     yield item
         except (asyncio.CancelledError, GeneratorExit):

@@ -10,6 +10,7 @@ import pytest
 
 from core.messages import Begun, Done, TextDelta, Usage
 from tests.api._server import MakeSettings, Puppet, serving
+from tests.waiting import LONG, until
 
 
 @pytest.mark.parametrize("words", [True, False])
@@ -24,11 +25,10 @@ async def test_callers_are_told_and_no_stack_trace_is_printed(
         logging.getLogger("uvicorn.error").addHandler(caplog.handler)
         try:
             call = asyncio.create_task(api.call("POST", "/v1/chat/completions", json.dumps(body).encode()))
-            while not puppet.requests:
-                await asyncio.sleep(0.01)
+            await until(lambda: puppet.requests)
             await asyncio.sleep(0.1)
             api.server.should_exit = True
-            status, headers, answer = await asyncio.wait_for(call, 10)
+            status, headers, answer = await asyncio.wait_for(call, LONG)
         finally:
             logging.getLogger("uvicorn.error").removeHandler(caplog.handler)
         assert puppet.ended.is_set(), "the provider was stopped too"

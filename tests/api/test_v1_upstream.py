@@ -12,6 +12,7 @@ import pytest
 from core.providers import Provider, discover
 from tests.api._server import Api, MakeSettings, serving
 from tests.fake_server import FakeServer
+from tests.waiting import until
 
 ASK: list[Any] = [{"role": "user", "content": "Hi"}]
 KEY = "sk-upstream-secret-123"
@@ -103,17 +104,12 @@ async def test_a_key_that_the_maker_repeats_is_not_passed_on(
 @pytest.mark.parametrize("model", ["never", "stall", "slow"])
 async def test_hanging_up_reaches_the_maker(client: openai.AsyncOpenAI, upstream: FakeServer, model: str) -> None:
     task = asyncio.create_task(streamed(client, model))
-    while not any(entry.path.endswith("completions") for entry in upstream.log):
-        await asyncio.sleep(0.01)
+    await until(lambda: any(entry.path.endswith("completions") for entry in upstream.log))
     await asyncio.sleep(0.15)
     assert upstream.last.disconnected_after is None
     task.cancel()
     await asyncio.wait((task,))
-    for _ in range(100):
-        if upstream.last.disconnected_after is not None:
-            break
-        await asyncio.sleep(0.02)
-    assert upstream.last.disconnected_after is not None
+    await until(lambda: upstream.last.disconnected_after is not None)
 
 
 async def test_nothing_of_the_client_reaches_the_maker(client: openai.AsyncOpenAI, upstream: FakeServer) -> None:

@@ -6,12 +6,11 @@ Every test has a browser context of its own and, because the server is shared, i
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from app import create
 from core.providers import discover
@@ -19,7 +18,9 @@ from core.services import Services
 from core.settings import Settings
 from tests.browser.look import Open, Seen
 from tests.scripted import Scripted
+from tests.waiting import LONG, wait_until
 
+expect.set_options(timeout=LONG * 1000)  # as in all tests: how long something takes is not what is tested
 ARGS = [
     "--headless",
     "--no-sandbox",
@@ -63,9 +64,8 @@ def address(services: Services) -> Iterator[str]:
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
-        while not server.started:
-            assert thread.is_alive(), "the server did not start"
-            time.sleep(0.02)
+        wait_until(lambda: server.started or not thread.is_alive())
+        assert server.started, "the server did not start"
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
@@ -76,7 +76,7 @@ def address(services: Services) -> Iterator[str]:
 def browser(chromium: str) -> Iterator[Browser]:
     # Not for longer than a module: Playwright's loop would be in the way of the asynchronous tests.
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGS, timeout=LONG * 1000)
         yield browser
         browser.close()
 
@@ -113,6 +113,7 @@ def visit(browser: Browser, address: str, seen: Seen) -> Iterator[Open]:
             context = browser.new_context(
                 viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
             )
+            context.set_default_timeout(LONG * 1000)
             context.add_cookies(cookies)  # type: ignore[arg-type]
             first = contexts[width, dark] = context.new_page()
             page = first

@@ -49,5 +49,5 @@ def meters(page: Page) -> Locator:
 
 def rest(page: Page) -> None:
     """Wait until no answer is being written."""
-    expect(page.locator("#box .submit-button")).to_be_visible(timeout=15_000)
+    expect(page.locator("#box .submit-button")).to_be_visible()
     expect(page.locator("#panes .meter.live")).to_have_count(0)

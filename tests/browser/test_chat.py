@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 
 from core.services import Services
 from tests.browser.look import Open, Seen, answers, ask, box, choose, meters, rest
+from tests.waiting import LONG, until
 
 
 def test_the_real_model_answers(visit: Open, weights: Path, seen: Seen) -> None:
@@ -20,7 +21,7 @@ def test_the_real_model_answers(visit: Open, weights: Path, seen: Seen) -> None:
     page.get_by_role("button", name="Options").click()
     page.get_by_label("Longest answer").fill("40")
     page.get_by_role("button", name=re.compile("Why is the sky blue")).click()  # a starter
-    expect(meters(page)).to_have_count(1, timeout=45_000)
+    expect(meters(page)).to_have_count(1)
     rest(page)
     expect(answers(page)).to_have_text(re.compile(r".{20,}", re.DOTALL))
     expect(meters(page)).to_contain_text(re.compile(r"\d+ in · \d+ out · \$0 · first token \d.*s · \d+ tok/s"))
@@ -49,7 +50,7 @@ def test_stop_before_the_first_token_and_in_the_middle(visit: Open) -> None:
     assert "word39" not in kept
 
     page.get_by_role("button", name="Continue").click()
-    expect(answers(page).last).to_contain_text("word39", timeout=20_000)
+    expect(answers(page).last).to_contain_text("word39")
     rest(page)
     assert answers(page).last.inner_text().startswith(kept.strip())
 
@@ -78,7 +79,7 @@ def test_retry_gives_another_version(visit: Open) -> None:
     rest(page)
     choose(page, "long")
     page.get_by_role("button", name="Retry").click()
-    expect(page.locator(".below .branches")).to_have_text("2/2", timeout=10_000)
+    expect(page.locator(".below .branches")).to_have_text("2/2")
     expect(meters(page)).to_contain_text("cut off at its token limit")
     page.get_by_role("button", name="Earlier version").click()
     expect(answers(page)).to_have_text("again")
@@ -104,7 +105,7 @@ def test_reload_in_mid_answer_goes_on(visit: Open) -> None:
     page.reload()
     expect(answers(page).last).to_contain_text("word5")
     expect(page.locator(".meter.live")).to_contain_text("writing")
-    expect(answers(page).last).to_contain_text("word39", timeout=20_000)
+    expect(answers(page).last).to_contain_text("word39")
     rest(page)
     expect(page.locator(".said")).to_have_text("a long story")
     expect(page.locator("#history [aria-current] .open, #history .open[aria-current]")).to_have_text("a long story")
@@ -135,11 +136,11 @@ def test_compare_and_pick_one(visit: Open) -> None:
     box(page).fill("both of you")
     box(page).press("Enter")
     expect(page.locator(".said")).to_have_text(["both of you", "both of you"])
-    expect(meters(page)).to_have_count(2, timeout=10_000)
+    expect(meters(page)).to_have_count(2)
     rest(page)
     box(page).fill("once more")
     box(page).press("Enter")
-    expect(meters(page)).to_have_count(4, timeout=10_000)
+    expect(meters(page)).to_have_count(4)
     rest(page)
     page.reload()
     expect(page.locator("#pane-1 .said")).to_have_text(["both of you", "once more"])
@@ -150,7 +151,7 @@ def test_compare_and_pick_one(visit: Open) -> None:
     expect(page.locator("#model input")).to_have_value(re.compile("^long"))
 
 
-def test_search_by_meaning_finds_a_conversation(visit: Open) -> None:
+def test_search_by_meaning_finds_a_conversation(visit: Open, services: Services) -> None:
     page = visit()
     choose(page, "echo")
     ask(page, "Customers may send goods back within forty days")
@@ -163,13 +164,8 @@ def test_search_by_meaning_finds_a_conversation(visit: Open) -> None:
     search = page.get_by_label("Search conversations")
     expect(search).to_be_focused()
     hit = page.locator(".hit").first
-    for _ in range(20):  # until the index has caught up
-        search.fill("returning a purchase to the shop")
-        try:
-            expect(hit).to_be_visible(timeout=700)
-            break
-        except AssertionError:
-            search.fill("")
+    assert services.vectors.wait(LONG), "the index has caught up"
+    search.fill("returning a purchase to the shop")
     expect(hit).to_contain_text("Customers may send goods back")
     expect(hit).to_contain_text("found by meaning")
     hit.click()
@@ -319,15 +315,16 @@ def test_back_and_forward_go_from_conversation_to_conversation(visit: Open) -> N
 def test_a_starter_answers_before_the_list_of_models_has_come(
     visit: Open, services: Services, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    in_time = services.catalog.list
+    in_time, clicked = services.catalog.list, threading.Event()
 
     async def late(*args: Any, **given: Any) -> Any:
-        await asyncio.sleep(2)
+        await until(clicked.is_set)
         return await in_time(*args, **given)
 
     monkeypatch.setattr(services.catalog, "list", late)
     page = visit()
     page.get_by_text("Why is the sky blue?").click()
-    expect(page.locator("#pane-0 .said")).to_have_text("Why is the sky blue?", timeout=10_000)
+    clicked.set()
+    expect(page.locator("#pane-0 .said")).to_have_text("Why is the sky blue?")
     page.locator("#box .stop-button").click()
     rest(page)

@@ -103,6 +103,6 @@ def test_a_system_prompt_becomes_a_prompt_with_versions(visit: Open) -> None:
     page.get_by_label("Temperature").fill("0.5")
     page.get_by_role("button", name="Keep it as a prompt with versions").click()
     expect(page.get_by_role("tab", name="Prompts")).to_have_attribute("aria-selected", "true")
-    expect(page.get_by_label("System message")).to_have_value("You sell {{ thing }} at sea.", timeout=10_000)
+    expect(page.get_by_label("System message")).to_have_value("You sell {{ thing }} at sea.")
     expect(page.locator("#editor-values").get_by_label("thing", exact=True)).to_be_visible()
     expect(page.locator("#editor-model input")).to_have_value(re.compile("^echo"))

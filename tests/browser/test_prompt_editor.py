@@ -150,7 +150,7 @@ def test_the_real_model_streams_its_answer(visit: Open, weights: Path) -> None:
     page.locator("#editor").get_by_label("Longest answer").fill("24")
     expect(page.locator("#editor-run .cost")).to_contain_text("$0 a run")
     value(page, "question").press("Control+Enter")
-    expect(meter(page)).to_contain_text(re.compile(r"\d+ in.* · \d+ out · \$0 · first token"), timeout=60_000)
+    expect(meter(page)).to_contain_text(re.compile(r"\d+ in.* · \d+ out · \$0 · first token"))
     expect(answer(page)).to_have_text(re.compile(r".{10,}", re.DOTALL))
 
 
@@ -350,9 +350,10 @@ def test_two_tabs_with_one_version_keep_a_draft_each(visit: Open, services: Serv
     two = show(visit, "shop/twice@1")
     one.get_by_label("System message").fill("written in the first tab")
     two.get_by_label("System message").fill("written in the second tab")
-    for page in (one, two):
+    kept = "text => Object.values(localStorage).some((draft) => draft.includes(text))"
+    for page, text in ((one, "written in the first tab"), (two, "written in the second tab")):
         expect(page.locator("#editor-foot")).to_contain_text("Changed since v1")
-        page.wait_for_timeout(700)
+        page.wait_for_function(kept, arg=text)
     two.reload()
     expect(two.get_by_label("System message")).to_have_value("written in the second tab")
     save(two, "The second was faster")

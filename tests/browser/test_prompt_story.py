@@ -94,7 +94,7 @@ def test_from_the_first_word_to_the_rollback(visit: Open, services: Services, se
 
     page.get_by_label("Search prompts").fill("apologise to somebody who is unhappy with an old loaf")
     found = page.locator(f'#prompt-list .prompt[data-name="{NAME}"]')
-    expect(found).to_be_visible(timeout=20_000)
+    expect(found).to_be_visible()
     expect(found).to_contain_text("meaning")
     assert seen.complaints == []
     assert seen.foreign == []

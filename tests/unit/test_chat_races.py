@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 
 import pytest
 
@@ -12,6 +13,7 @@ from core.errors import BadRequest, StorageError
 from core.services import Services
 from core.settings import Settings
 from tests.scripted import Scripted
+from tests.waiting import LONG, until
 
 ME = "local"
 
@@ -49,19 +51,23 @@ async def test_of_two_questions_in_one_moment_one_is_refused(services: Services,
 async def test_stopping_twice_saves_the_answer_all_the_same(
     services: Services, provider: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settled, go_on = services.ledger.settled, threading.Event()
+    settled, begun, go_on = services.ledger.settled, threading.Event(), threading.Event()
 
     def slow(call: int) -> object:
-        go_on.wait(5)
+        begun.set()
+        go_on.wait(LONG)
         return settled(call)
 
     monkeypatch.setattr(services.ledger, "settled", slow)
     provider.pace = 0.02
     conversation = services.conversations.create(ME)
     turns = await services.chat.ask(ME, conversation.id, "go", models=["scripted/words"])
-    await asyncio.sleep(0.1)
+    async with aclosing(services.chat.watch(ME, turns, every=0.01)) as watching:  # type: ignore[type-var]
+        async for changed in watching:
+            if changed[turns[0]].text:
+                break
     services.chat.stop(ME, turns)
-    await asyncio.sleep(0.1)
+    await until(begun.is_set)
     services.chat.stop(ME, turns)
     await asyncio.sleep(0.05)
     go_on.set()
@@ -80,11 +86,9 @@ async def test_a_page_that_goes_away_while_it_asks_leaves_no_answer_hanging(serv
     assert not page.done()
     page.cancel()
     await asyncio.wait([page])
-    async with asyncio.timeout(5):
-        while services.chat.running(ME, conversation.id) or [
-            turn for turn in services.conversations.path(ME, conversation.id) if turn.status == "streaming"
-        ]:
-            await asyncio.sleep(0.02)
+    await until(lambda: not services.chat.running(ME, conversation.id))
+    path = services.conversations.path(ME, conversation.id)
+    assert "streaming" not in [turn.status for turn in path]
 
 
 async def test_a_file_that_cannot_be_read_is_a_failed_answer(

@@ -29,6 +29,10 @@ def test_weights(weights):
 @pytest.mark.xfail
 def test_known():
     assert False
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_on_both(kind):
+    assert kind
 """
 
 
@@ -55,14 +59,20 @@ def outcome(folder: Path, ci: str, *arguments: str) -> str:
 
 def test_a_skip_says_why_and_is_a_failure_in_ci(tmp_path: Path) -> None:
     at_home = outcome(tmp_path, "")
-    assert "1 passed, 2 skipped, 1 xfailed" in at_home
+    assert "3 passed, 2 skipped, 1 xfailed" in at_home
     assert "no such part" in at_home and "python app.py models fetch" in at_home
     in_ci = outcome(tmp_path, "true")
-    assert "1 failed, 1 passed, 1 xfailed, 1 error" in in_ci and "With CI=true nothing may be skipped" in in_ci
+    assert "1 failed, 3 passed, 1 xfailed, 1 error" in in_ci and "With CI=true nothing may be skipped" in in_ci
 
 
 def test_tests_are_marked_by_what_they_use(tmp_path: Path) -> None:
-    assert "1 skipped, 3 deselected" in outcome(tmp_path, "", "-m", "weights")
+    assert "1 skipped, 5 deselected" in outcome(tmp_path, "", "-m", "weights")
+    assert "1 passed, 5 deselected" in outcome(tmp_path, "", "-m", "postgres")
+
+
+def test_in_parallel_it_is_the_same(tmp_path: Path) -> None:
+    found = outcome(tmp_path, "true", "-n", "2", "--dist", "worksteal")
+    assert "1 failed, 3 passed, 1 xfailed, 1 error" in found and "With CI=true nothing may be skipped" in found
 
 
 def test_postgres_is_fresh_for_each_test(postgres_database: str, postgres_url: str) -> None:

@@ -28,6 +28,7 @@ from core.settings import Settings
 from core.store import failover
 from core.store.database import Database
 from core.store.tables import calls
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 ATTEMPT = Attempt(
@@ -320,10 +321,9 @@ async def test_a_full_disk_loses_no_outcome(on_disk: Books, monkeypatch: pytest.
     assert {entry["event"] for entry in logs} == {"ledger.kept", "database.stays"}
     assert all(set(entry) == {"event", "log_level", "call", "reason"} for entry in kept)
     on_disk.room()
-    for _ in range(100):
-        await asyncio.sleep(0.05)
-        if ledger.total(Filter(visitor="secret visitor", status="ok")).calls == len(ids):
-            break
+    await until(
+        lambda: ledger.total(Filter(visitor="secret visitor", status="ok")).calls, lambda calls: calls == len(ids)
+    )
     assert ledger.total(Filter(visitor="secret visitor")).running == 0
     assert await ledger.begin(ATTEMPT) > ids[-1]
 

@@ -22,6 +22,7 @@ from core.prompts.editing.estimates import ASSUMED, PER_MESSAGE, estimate
 from core.services import Services
 from core.settings import Settings
 from tests.scripted import Scripted
+from tests.waiting import LONG, until
 
 ASK = (Message("user", "x" * 400),)  # about 100 tokens
 IN = 100 + PER_MESSAGE
@@ -227,12 +228,9 @@ async def test_a_page_that_goes_away_ends_the_call_and_it_is_recorded(services: 
         async for _ in snapshots:
             if provider.requests:  # type: ignore[attr-defined]
                 break
-    for _ in range(200):
-        rows = await asyncio.to_thread(services.ledger.calls, Filter(feature="prompt"))
-        if rows and rows[0].status == "cancelled":
-            break
-        await asyncio.sleep(0.01)
-    assert rows[0].status == "cancelled"
+    await until(
+        lambda: services.ledger.calls(Filter(feature="prompt")), lambda rows: rows and rows[0].status == "cancelled"
+    )
     assert provider.closed == 1  # type: ignore[attr-defined]
 
 
@@ -244,7 +242,7 @@ async def test_a_second_run_of_a_page_stops_the_first(services: Services) -> Non
             return [snapshot async for snapshot in snapshots][-1].status
 
     task = asyncio.create_task(first())
-    await asyncio.sleep(0.05)
+    await until(lambda: services.providers["scripted"].requests)  # type: ignore[attr-defined]
     async with aclosing(trials.run("page", asking("echo"))) as snapshots:
         assert [snapshot async for snapshot in snapshots][-1].status == "complete"
-    assert await asyncio.wait_for(task, 5) == "stopped"
+    assert await asyncio.wait_for(task, LONG) == "stopped"

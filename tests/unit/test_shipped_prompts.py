@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from core.settings import Settings
 from core.store.embeddings import embedder
 from core.store.vectors import Vectors
 from tests.puppet import Bench, bench
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2] / "prompts"
 NAMES = (
@@ -225,10 +225,7 @@ def by_meaning(registry: Registry, settings: Callable[..., Settings]) -> Iterato
     """The registry with its search by meaning ready: real embeddings, real Chroma."""
     vectors = Vectors(settings(), embedder(settings()), delay=0)
     registry.attach(vectors)
-    until = time.monotonic() + 60
-    while (state := vectors.state()).indexed < len(NAMES) or not state.ready:
-        assert time.monotonic() < until, state
-        time.sleep(0.02)
+    wait_until(vectors.state, lambda state: state.ready and state.indexed >= len(NAMES))
     yield registry
     vectors.close()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from core.errors import StorageError
 from core.store import chroma, vectors
 from tests.unit._vectors import Shelf, Start, folder, found, shelf, start
+from tests.waiting import wait_until
 
 __all__ = ["folder", "shelf", "start"]
 
@@ -105,9 +105,5 @@ def test_rebuilding_replaces_a_folder_that_cannot_be_opened(
     assert isinstance(index.problem, StorageError)
     assert "Search by words works" in index.problem.fix
     index.rebuild()
-    for _ in range(100):
-        if index.wait() and found(index) == ["whales"]:
-            break
-        time.sleep(0.1)
-    assert found(index) == ["whales"]
+    wait_until(lambda: index.wait() and found(index) == ["whales"])
     assert index.problem is None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
@@ -16,6 +15,7 @@ from core.store import chroma, vectors
 from core.store.embeddings import embedder
 from core.store.vectors import Vectors
 from tests.unit._vectors import Make, Shelf, Start, found, shelf, start
+from tests.waiting import wait_until
 
 __all__ = ["shelf", "start"]
 
@@ -37,17 +37,18 @@ class Server:
         program = Path(sys.executable).with_name("chroma")
         command = [program, "run", "--path", self.folder, "--host", "127.0.0.1", "--port", str(self.port)]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for _ in range(200):
-            try:
-                httpx.get(f"http://127.0.0.1:{self.port}/api/v2/heartbeat")
-                return self
-            except httpx.HTTPError:
-                time.sleep(0.1)
-        raise AssertionError("the Chroma server does not start")
+        wait_until(self._answers)
+        return self
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.port}/api/v2/heartbeat").is_success
+        except httpx.HTTPError:
+            return False
 
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 def test_a_server_serves_and_may_go_away(
@@ -75,10 +76,7 @@ def test_a_server_serves_and_may_go_away(
     assert "Chroma server" in index.problem.what
     assert found(index) == []
     with server:
-        for _ in range(100):
-            if index.wait():
-                break
-            time.sleep(0.1)
+        wait_until(index.wait)
         assert set(found(index)) == {"whales", "orcas"}
 
 
