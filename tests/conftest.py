@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psycopg
 import pytest
 
@@ -44,6 +45,10 @@ MARKERS = {
     "postgres_url": "postgres",
 }
 MOST_PROCESSES = 8
+
+if not IN_CI:  # there Hypothesis has a profile of its own, which is this one and the same examples in each run
+    hypothesis.settings.register_profile("home", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+    hypothesis.settings.load_profile("home")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

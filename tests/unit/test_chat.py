@@ -28,8 +28,11 @@ def provider() -> Scripted:
 
 
 @pytest.fixture
-async def services(settings: Callable[..., Settings], provider: Scripted) -> AsyncIterator[Services]:
-    opened = Services.open(settings(PARLEY_RETRIES=0, PARLEY_UNWATCHED_SECONDS=1), {"scripted": provider})
+async def services(
+    settings: Callable[..., Settings], provider: Scripted, request: pytest.FixtureRequest
+) -> AsyncIterator[Services]:
+    unwatched = getattr(request, "param", 60)  # seconds
+    opened = Services.open(settings(PARLEY_RETRIES=0, PARLEY_UNWATCHED_SECONDS=unwatched), {"scripted": provider})
     yield opened
     await opened.close()
 
@@ -228,6 +231,7 @@ async def test_a_reload_finds_the_running_answer(chat: Chat, conversations: Conv
     assert last[turn].status == "complete"
 
 
+@pytest.mark.parametrize("services", [1], indirect=True)
 async def test_what_nobody_watches_is_stopped_and_kept(services: Services, provider: Scripted) -> None:
     provider.pace, provider.words = 0.05, 100_000
     conversation = services.conversations.create(ME)

@@ -25,7 +25,7 @@ def provider() -> Scripted:
 
 @pytest.fixture
 async def services(settings: Callable[..., Settings], provider: Scripted) -> AsyncIterator[Services]:
-    opened = Services.open(settings(PARLEY_RETRIES=0, PARLEY_UNWATCHED_SECONDS=1), {"scripted": provider})
+    opened = Services.open(settings(PARLEY_RETRIES=0), {"scripted": provider})
     yield opened
     await opened.close()
 
@@ -86,9 +86,10 @@ async def test_a_page_that_goes_away_while_it_asks_leaves_no_answer_hanging(serv
     assert not page.done()
     page.cancel()
     await asyncio.wait([page])
-    await until(lambda: not services.chat.running(ME, conversation.id))
-    path = services.conversations.path(ME, conversation.id)
-    assert "streaming" not in [turn.status for turn in path]
+    await until(
+        lambda: [turn.status for turn in services.conversations.path(ME, conversation.id)],
+        lambda found: "streaming" not in found and not services.chat.running(ME, conversation.id),
+    )
 
 
 async def test_a_file_that_cannot_be_read_is_a_failed_answer(

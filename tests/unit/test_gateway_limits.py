@@ -13,7 +13,7 @@ from core.gateway._window import Window
 from core.messages import Begun, Done, TextDelta, Usage
 from core.slots import Slots
 from tests.puppet import ANSWER, Puppet, ask, bench
-from tests.waiting import until
+from tests.waiting import LONG, until
 
 
 async def test_so_many_at_once_for_each_provider(settings) -> None:
@@ -42,7 +42,7 @@ async def test_nothing_leaks_when_calls_are_stopped_at_any_moment(settings, seed
             chance.choice(tasks).cancel()
             await asyncio.sleep(chance.random() * 0.002)
         assert puppet.open == 0 and puppet.most <= 3
-        await asyncio.gather(*(asyncio.wait_for(it.gateway.complete(ask()), 5) for _ in range(9)))
+        await asyncio.gather(*(asyncio.wait_for(it.gateway.complete(ask()), LONG) for _ in range(9)))
         assert puppet.most == 3
 
 
@@ -175,7 +175,7 @@ async def test_requests_a_minute_for_each_key(settings, rates: list) -> None:
     puppet = Puppet()
     with bench(settings(PARLEY_REQUESTS_PER_MINUTE="puppet=2"), puppet) as it:
         for keys in ({}, {"puppet": "one"}, {"puppet": "two"}):
-            await asyncio.wait_for(asyncio.gather(*(it.gateway.complete(ask(keys=keys)) for _ in range(2))), 5)
+            await asyncio.wait_for(asyncio.gather(*(it.gateway.complete(ask(keys=keys)) for _ in range(2))), LONG)
         late = asyncio.create_task(it.gateway.complete(ask()))
         await until(lambda: len(it.rows()) == 7)
         await asyncio.sleep(0.05)
