@@ -1,7 +1,7 @@
 """A provider whose models do as their names say, for what no real model does on command.
 
 scripted/words       twenty words, a pause of `pace` seconds before each
-scripted/slow        the same with a pause of 0.25 seconds
+scripted/held        the same, but after six words it waits until `free` is set
 scripted/echo        the last message, in one piece
 scripted/silent      never says anything
 scripted/breaks      three words, then the stream breaks off
@@ -13,14 +13,16 @@ scripted/long        ends at its length
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Mapping
 
 from core.errors import Interrupted, ProviderUnavailable
 from core.messages import Begun, ChatRequest, Done, Event, TextDelta, ThinkingDelta, Usage
 from core.models.info import Abilities, ModelInfo
 from core.providers import Status
+from tests.waiting import until
 
-NAMES = ("words", "slow", "echo", "silent", "breaks", "fails", "long")
+NAMES = ("words", "held", "echo", "silent", "breaks", "fails", "long")
 
 
 class Scripted:
@@ -33,6 +35,7 @@ class Scripted:
         self.words = words
         self.requests: list[ChatRequest] = []
         self.closed = 0
+        self.free = threading.Event()
 
     async def models(self, keys: Mapping[str, str]) -> list[ModelInfo]:
         return [ModelInfo(f"scripted/{name}", context=8192, abilities=Abilities(vision=True)) for name in NAMES]
@@ -62,7 +65,9 @@ class Scripted:
             return
         yield ThinkingDelta("hm")
         for number in range(3 if name == "breaks" else self.words):
-            await asyncio.sleep(0.25 if name == "slow" else self.pace)
+            await asyncio.sleep(self.pace)
+            if name == "held" and number == 6:
+                await until(self.free.is_set)
             yield TextDelta(f"word{number} ")
         if name == "breaks":
             raise Interrupted("The stream broke off.")

@@ -55,6 +55,14 @@ def services(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRe
     return Services.open(settings, {**discover(settings), "scripted": scripted})
 
 
+@pytest.fixture
+def free(services: Services) -> threading.Event:
+    """Until it is set, scripted/held waits in the middle of its answers."""
+    found: threading.Event = services.providers["scripted"].free  # type: ignore[attr-defined]
+    found.clear()
+    return found
+
+
 @pytest.fixture(scope="session")
 def address(services: Services) -> Iterator[str]:
     """The address of the running workbench."""

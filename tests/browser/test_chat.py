@@ -30,7 +30,7 @@ def test_the_real_model_answers(visit: Open, weights: Path, seen: Seen) -> None:
     assert seen.foreign == []
 
 
-def test_stop_before_the_first_token_and_in_the_middle(visit: Open) -> None:
+def test_stop_before_the_first_token_and_in_the_middle(visit: Open, free: threading.Event) -> None:
     page = visit()
     choose(page, "silent")
     ask(page, "Say nothing")
@@ -39,7 +39,7 @@ def test_stop_before_the_first_token_and_in_the_middle(visit: Open) -> None:
     rest(page)
     expect(meters(page)).to_contain_text("stopped by you")
 
-    choose(page, "slow")
+    choose(page, "held")
     ask(page, "Say much")
     expect(answers(page).last).to_contain_text("word5")
     box(page).press("Escape")
@@ -49,6 +49,7 @@ def test_stop_before_the_first_token_and_in_the_middle(visit: Open) -> None:
     assert "word5" in kept
     assert "word39" not in kept
 
+    free.set()
     page.get_by_role("button", name="Continue").click()
     expect(answers(page).last).to_contain_text("word39")
     rest(page)
@@ -97,14 +98,15 @@ def test_a_thumb_is_kept(visit: Open) -> None:
     expect(page.get_by_role("button", name="Bad answer")).to_have_attribute("aria-pressed", "false")
 
 
-def test_reload_in_mid_answer_goes_on(visit: Open) -> None:
+def test_reload_in_mid_answer_goes_on(visit: Open, free: threading.Event) -> None:
     page = visit()
-    choose(page, "slow")
+    choose(page, "held")
     ask(page, "a long story")
     expect(answers(page).last).to_contain_text("word5")
     page.reload()
     expect(answers(page).last).to_contain_text("word5")
     expect(page.locator(".meter.live")).to_contain_text("writing")
+    free.set()
     expect(answers(page).last).to_contain_text("word39")
     rest(page)
     expect(page.locator(".said")).to_have_text("a long story")
