@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import random
 import time
-from difflib import SequenceMatcher
-from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from core.prompts.content import Content, parse_content
 from core.prompts.editing.diff import Diff, Field, Gap, Row, Span, diff, fold, unified_text
-from core.prompts.editing.sequence_diff import Effort, best, common
+from core.prompts.editing.sequence_diff import EFFORT, Effort, aligned, paired
 from core.prompts.version import Version
 
 QUICK = 2.0  # seconds of processor time, on any machine; here it takes a tenth
@@ -192,28 +190,38 @@ def test_both_sides_can_be_put_together_again() -> None:
         assert [row.new for row in rows if row.new] == list(range(1, len(after) + 1))
 
 
-def test_common_finds_as_much_as_difflib() -> None:
+def test_blocks_are_in_order_and_cover_both_sides() -> None:
     chance = random.Random(3)
-    ours = theirs = 0
-    for _ in range(400):
-        old, new = ([chance.choice("abcdef") for _ in range(chance.randint(0, 15))] for _ in range(2))
-        pairs = common(old, new, Effort())
-        assert all(old[i] == new[j] for i, j in pairs)
-        assert all(i < k and j < m for (i, j), (k, m) in pairwise(pairs))
-        ours += len(pairs)
-        theirs += sum(block.size for block in SequenceMatcher(None, old, new, False).get_matching_blocks())
-    assert ours >= theirs
+    for steps in (0, 5, 30, EFFORT):
+        for _ in range(200):
+            old, new = ([chance.choice("abcdef") for _ in range(chance.randint(0, 15))] for _ in range(2))
+            found = list(aligned(old, new, Effort(steps)))
+            assert [index for _, removed, _ in found for index in removed] == list(range(len(old)))
+            assert [index for _, _, added in found for index in added] == list(range(len(new)))
+            assert all([old[i] for i in one] == [new[j] for j in other] for same, one, other in found if same)
 
 
 def test_without_effort_it_is_poorer_and_still_right() -> None:
-    assert common("abcabba", "cbabacx", Effort(0)) == []
-    assert common("xxabyy", "xxbayy", Effort(0)) == [(0, 0), (1, 1), (3, 2), (4, 4), (5, 5)]
+    assert list(aligned("abcabba", "cbabacx", Effort(0))) == [(False, range(7), range(7))]
+    assert list(aligned("xxabyy", "xxbayy", Effort(0))) == [
+        (True, range(2), range(2)),
+        (False, range(2, 4), range(2, 4)),
+        (True, range(4, 6), range(4, 6)),
+    ]
 
 
-def test_best_pairs_in_order() -> None:
+def test_equal_lines_are_the_same_also_where_the_effort_does_not_reach() -> None:
+    old, new = HARD["every second line"]
+    rows = only(old, new).rows
+    assert len(rows) == 20_000
+    assert [row.kind for row in rows] == ["same", "changed"] * 10_000
+
+
+def test_like_goes_with_like_in_order() -> None:
     table = [[0, 0.9, 0.2], [0.8, 0, 0.5]]
-    assert best(2, 3, lambda old, new: table[old][new]) == [(0, 1), (1, 2)]
-    assert best(0, 3, lambda old, new: 1.0) == []
+    assert list(paired(range(2), range(3), lambda old, new: table[old][new])) == [(None, 0), (0, 1), (1, 2)]
+    assert list(paired(range(0), range(3, 5), lambda old, new: 1.0)) == [(None, 3), (None, 4)]
+    assert list(paired(range(5, 6), range(5, 6), lambda old, new: 0.0)) == [(5, None), (None, 5)]
 
 
 LINES = [f"line {n} of {random.Random(n).random()}" for n in range(20_000)]

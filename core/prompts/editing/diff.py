@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -12,13 +12,12 @@ from typing import Any, Literal
 
 from core.prompts import yamltext
 from core.prompts.content import Content, PromptMessage
-from core.prompts.editing.sequence_diff import Effort, best, blocks, common, prefix, suffix
+from core.prompts.editing.sequence_diff import Effort, aligned, ends, paired
 from core.prompts.version import Version
 
 ALIKE = 0.4  # the part of two lines that must be the same for the one to be a change of the other
-PAIRED = 40  # lines of a replaced block that are compared each with each; in larger ones the first with the first, …
 LONGEST = 20_000  # characters in which words are looked for
-SEEN = 2_000  # characters of a line or message that say which one it was before
+SEEN = 2_000  # characters at either end of a line or message that say which one it was before
 MOST_LINES = 20_000  # of a field
 ABOUT = ("Description", "Tags", "Variables", "Examples", "Model", "Parameters", "Answer schema")
 
@@ -107,11 +106,11 @@ class Diff:
 
 def diff(old: Version | Content | None, new: Version | Content | None) -> Diff:
     """From `old` to `new`; None has nothing in it. Takes well under a second for the largest prompts."""
-    effort = Effort(), Effort()
+    lines, words = Effort(), Effort()
     before, after = _about(old), _about(new)
     about = [(name, before.get(name), after.get(name)) for name in ABOUT]
-    both = [*about[:2], *_messages(_content(old), _content(new), effort[0]), *about[2:]]
-    return Diff(tuple(_field(name, one, other, effort) for name, one, other in both if one != other))
+    both = [*about[:2], *_messages(_content(old), _content(new), lines), *about[2:]]
+    return Diff(tuple(_field(name, one, other, lines, words) for name, one, other in both if one != other))
 
 
 def fold(field: Field, context: int = 3) -> tuple[Row | Gap, ...]:
@@ -175,7 +174,7 @@ def _about(side: Version | Content | None) -> dict[str, Any]:
 def _messages(old: Content | None, new: Content | None, effort: Effort) -> Iterator[tuple[str, Any, Any]]:
     """(title, old text, new text), each message with the one that it was before."""
     olds, news = (old.messages if old else ()), (new.messages if new else ())
-    before, after = ([Counter(_WORDS.findall(one.content[:SEEN])) for one in side] for side in (olds, news))
+    before, after = ([_counted(one.content) for one in side] for side in (olds, news))
 
     def score(one: int, other: int) -> float:
         if olds[one].role != news[other].role:
@@ -183,25 +182,13 @@ def _messages(old: Content | None, new: Content | None, effort: Effort) -> Itera
         # Messages with nothing in common are paired only where nothing else is left for them.
         return 0.01 + _likeness(before[one], after[other])
 
-    pairs = common([(one.role, one.content) for one in olds], [(one.role, one.content) for one in news], effort)
-    for removed, added, same in blocks(pairs, len(olds), len(news)):
+    sides = [[(one.role, one.content) for one in side] for side in (olds, news)]
+    for same, removed, added in aligned(sides[0], sides[1], effort):
         if same:
             continue
-        within = _paired(removed, added, score)
-        for gone, come, changed in blocks(within, len(removed), len(added)):
-            if changed:
-                one, other = removed[gone[0]], added[come[0]]
-                yield _title(news, other), olds[one].content, news[other].content
-            else:
-                yield from ((_title(olds, removed[index]), olds[removed[index]].content, None) for index in gone)
-                yield from ((_title(news, added[index]), None, news[added[index]].content) for index in come)
-
-
-def _paired(olds: range, news: range, score: Callable[[int, int], float]) -> list[tuple[int, int]]:
-    """Which of one side goes with which of the other, by their places in the ranges."""
-    if max(len(olds), len(news)) <= PAIRED:
-        return best(len(olds), len(news), lambda one, other: score(olds[one], news[other]))
-    return [(place, place) for place, (one, other) in enumerate(zip(olds, news, strict=False)) if score(one, other)]
+        for gone, come in paired(removed, added, score):
+            title = _title(olds, gone or 0) if come is None else _title(news, come)
+            yield title, None if gone is None else olds[gone].content, None if come is None else news[come].content
 
 
 def _title(messages: Sequence[PromptMessage], index: int) -> str:
@@ -210,23 +197,32 @@ def _title(messages: Sequence[PromptMessage], index: int) -> str:
     return _ROLES[role] + (f" {same.index(index) + 1}" if len(same) > 1 else "")
 
 
+def _counted(text: str) -> Counter[str]:
+    """The words at both ends."""
+    text = text if len(text) <= 2 * SEEN else f"{text[:SEEN]} {text[-SEEN:]}"
+    return Counter(word for word in _WORDS.findall(text) if not word.isspace())
+
+
 def _likeness(one: Counter[str], other: Counter[str]) -> float:
     """Between 0 and 1: the part of the words that both have."""
     whole = one.total() + other.total()
     return 2 * (one & other).total() / whole if whole else 1.0
 
 
-def _field(name: str, old: Any, new: Any, effort: tuple[Effort, Effort]) -> Field:
-    """`effort` is for lines, and for words."""
+def _field(name: str, old: Any, new: Any, lines: Effort, words: Effort) -> Field:
     before, after = _lines(old), _lines(new)
     rows: list[Row] = []
-    for removed, added, same in blocks(common(before, after, effort[0]), len(before), len(after)):
+    for same, removed, added in aligned(before, after, lines):
         if same:
-            spans = (Span(after[added[0]], False),)
-            rows.append(Row("same", removed[0] + 1, added[0] + 1, spans, spans))
+            rows += [_same(after, one, other) for one, other in zip(removed, added, strict=True)]
         else:
-            rows += _replaced(before, after, removed, added, effort[1])
+            rows += _replaced(before, after, removed, added, words)
     return Field(name, "added" if old is None else "removed" if new is None else "changed", tuple(rows))
+
+
+def _same(after: list[str], old: int, new: int) -> Row:
+    spans = (Span(after[new], False),)
+    return Row("same", old + 1, new + 1, spans, spans)
 
 
 def _lines(value: Any) -> list[str]:
@@ -243,38 +239,36 @@ def _replaced(before: list[str], after: list[str], removed: range, added: range,
 
     def counted(line: str) -> Counter[str]:
         if line not in words:
-            words[line] = Counter(word for word in _WORDS.findall(line[:SEEN]) if not word.isspace())
+            words[line] = _counted(line)
         return words[line]
 
     def score(one: int, other: int) -> float:
         old, new = before[one], after[other]
-        if not effort.take(10 + min(len(old) + len(new), SEEN) // 10):
-            return 0.0
+        if not effort.take(40 + min(len(old) + len(new), 4 * SEEN) // 2):
+            return float(old == new)
         alike = _likeness(counted(old), counted(new))
-        if max(len(old), len(new)) > SEEN:
-            first = prefix(old, new)
-            alike = max(alike, 2 * (first + suffix(old, new, first)) / (len(old) + len(new)))
         return alike if alike >= ALIKE else 0.0
 
-    for olds, news, together in blocks(_paired(removed, added, score), len(removed), len(added)):
-        if together:
-            old, new = removed[olds[0]], added[news[0]]
-            yield Row("changed", old + 1, new + 1, *_spans(before[old], after[new], effort))
+    for one, other in paired(removed, added, score):
+        if other is None:
+            yield Row("removed", (one or 0) + 1, None, (Span(before[one or 0], True),), ())
+        elif one is None:
+            yield Row("added", None, other + 1, (), (Span(after[other], True),))
+        elif before[one] == after[other]:
+            yield _same(after, one, other)
         else:
-            yield from (Row("removed", removed[i] + 1, None, (Span(before[removed[i]], True),), ()) for i in olds)
-            yield from (Row("added", None, added[i] + 1, (), (Span(after[added[i]], True),)) for i in news)
+            yield Row("changed", one + 1, other + 1, *_spans(before[one], after[other], effort))
 
 
 def _spans(old: str, new: str, effort: Effort) -> tuple[Spans, Spans]:
     """The words that are different. In very long lines only where the difference begins and ends."""
-    if max(len(old), len(new)) > LONGEST or not effort.take(50 + (len(old) + len(new)) // 3):
-        first = prefix(old, new)
-        last = suffix(old, new, first)
+    if max(len(old), len(new)) > LONGEST or not effort.take(100 + 2 * (len(old) + len(new))):
+        first, last = ends(old, new)
         return _cut(old, first, last), _cut(new, first, last)
     olds, news = _WORDS.findall(old), _WORDS.findall(new)
     before: list[Span] = []
     after: list[Span] = []
-    for removed, added, same in blocks(common(olds, news, effort), len(olds), len(news)):
+    for same, removed, added in aligned(olds, news, effort):
         before += [Span(olds[index], not same) for index in removed]
         after += [Span(news[index], not same) for index in added]
     return _merged(before), _merged(after)

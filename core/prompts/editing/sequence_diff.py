@@ -1,167 +1,100 @@
-"""Two sequences side by side, in bounded time: what stays, what goes, what comes.
-
-Common ends are cut off, then elements that stand once on each side and in the same order are matched (Bram Cohen's
-patience diff), and only between those the shortest edit is looked for (Myers, "An O(ND) Difference Algorithm and Its
-Variations", 1986) until the effort is used up. Then the rest counts as replaced: a poorer answer, never a late one.
-"""
+"""Two sequences side by side, in bounded time: what stays, what goes, what comes."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from difflib import Match, SequenceMatcher
+from itertools import accumulate
 from typing import TypeVar
 
-EFFORT = 400_000  # steps of Myers' inner loop; about a quarter of a second
+EFFORT = 2_000_000  # comparisons; about a quarter of a second
+CLOSE = 40  # items of a replaced block that are compared each with each; in larger ones the first with the first, …
 
 Item = TypeVar("Item", bound=Hashable)
-Pair = tuple[int, int]
+Score = Callable[[int, int], float]  # of an old and a new index; 0 never pairs
 
 
 class Effort:
-    """Steps that are left, over as many calls as share it."""
+    """Comparisons that are left, over as many calls as share it."""
 
     def __init__(self, steps: int = EFFORT) -> None:
-        self.steps = steps
+        self.left = steps
 
     def take(self, steps: int) -> bool:
-        """Use so many up; False if they are not left."""
-        self.steps -= steps
-        return self.steps >= 0
+        """Use so many up; False, and none is used, if they are not left."""
+        if steps > self.left:
+            return False
+        self.left -= steps
+        return True
 
 
-def common(old: Sequence[Item], new: Sequence[Item], effort: Effort) -> list[Pair]:
-    """(index in old, index in new) of what stays, in order."""
-    first = prefix(old, new)
-    last = suffix(old, new, first)
-    found = [(index, index) for index in range(first)]
-    start = (first, first)
-    for pair in [*_anchors(old, new, first, last), (len(old) - last, len(new) - last)]:
-        found += _shortest(old, new, start, pair, effort)
-        if pair[0] < len(old) - last:
-            found.append(pair)
-        start = (pair[0] + 1, pair[1] + 1)
-    found += [(len(old) - last + index, len(new) - last + index) for index in range(last)]
+class _Matcher(SequenceMatcher[Item]):
+    """Where difflib's time would grow with the square of the length, a search that is not paid for finds nothing."""
+
+    def __init__(self, old: Sequence[Item], new: Sequence[Item], effort: Effort) -> None:
+        super().__init__(None, old, new, autojunk=False)
+        self._effort = effort
+        counts = Counter(new)
+        self._costs = [0, *accumulate(2 + counts[item] for item in old)]  # of the old items until there
+
+    def find_longest_match(self, alo: int = 0, ahi: int | None = None, blo: int = 0, bhi: int | None = None) -> Match:
+        if not self._effort.take(self._costs[-1 if ahi is None else ahi] - self._costs[alo]):
+            return Match(alo, blo, 0)
+        return super().find_longest_match(alo, ahi, blo, bhi)
+
+
+def aligned(old: Sequence[Item], new: Sequence[Item], effort: Effort) -> Iterator[tuple[bool, range, range]]:
+    """Both sides in blocks, in order: (whether they are the same, old indices, new indices).
+
+    What the effort does not reach counts as replaced: a poorer answer, never a late one.
+    """
+    first, last = ends(old, new)
+    if first:
+        yield True, range(first), range(first)
+    matcher = _Matcher(old[first : len(old) - last], new[first : len(new) - last], effort)
+    for tag, a, b, c, d in matcher.get_opcodes():
+        yield tag == "equal", range(first + a, first + b), range(first + c, first + d)
+    if last:
+        yield True, range(len(old) - last, len(old)), range(len(new) - last, len(new))
+
+
+def ends(old: Sequence[Item], new: Sequence[Item]) -> tuple[int, int]:
+    """How many elements are equal at the start, and at the end besides those."""
+    most = min(len(old), len(new))
+    first = next((index for index in range(most) if old[index] != new[index]), most)
+    most -= first
+    return first, next((index for index in range(most) if old[-1 - index] != new[-1 - index]), most)
+
+
+def paired(removed: range, added: range, score: Score) -> Iterator[tuple[int | None, int | None]]:
+    """The items of a replaced block, each with the one that is most like it, in order; None where there is none."""
+    start = removed.start, added.start
+    for old, new in [*_pairs(removed, added, score), (removed.stop, added.stop)]:
+        yield from ((index, None) for index in range(start[0], old))
+        yield from ((None, index) for index in range(start[1], new))
+        if old < removed.stop:
+            yield old, new
+        start = old + 1, new + 1
+
+
+def _pairs(removed: range, added: range, score: Score) -> list[tuple[int, int]]:
+    """Pairs in order with the greatest sum of scores."""
+    if max(len(removed), len(added)) > CLOSE:
+        return [pair for pair in zip(removed, added, strict=False) if score(*pair)]
+    scores = [[score(old, new) for new in added] for old in removed]
+    table = [[0.0] * (len(added) + 1) for _ in range(len(removed) + 1)]  # the best sum from there on
+    for i in reversed(range(len(removed))):
+        for j in reversed(range(len(added))):
+            table[i][j] = max(scores[i][j] + table[i + 1][j + 1], table[i + 1][j], table[i][j + 1])
+    found: list[tuple[int, int]] = []
+    i = j = 0
+    while i < len(removed) and j < len(added):
+        if table[i][j] == table[i + 1][j]:
+            i += 1
+        elif table[i][j] == table[i][j + 1]:
+            j += 1
+        else:
+            found.append((removed[i], added[j]))
+            i, j = i + 1, j + 1
     return found
-
-
-def blocks(pairs: Sequence[Pair], olds: int, news: int) -> Iterator[tuple[range, range, bool]]:
-    """The two sides in blocks: (old indices, new indices, whether they are the same)."""
-    end = (0, 0)
-    for here in [*pairs, (olds, news)]:
-        if here != end:
-            yield range(end[0], here[0]), range(end[1], here[1]), False
-        if here != (olds, news):
-            yield range(here[0], here[0] + 1), range(here[1], here[1] + 1), True
-        end = (here[0] + 1, here[1] + 1)
-
-
-def best(olds: int, news: int, score: Callable[[int, int], float]) -> list[Pair]:
-    """Pairs in order with the greatest sum of scores; a score of 0 never pairs. Quadratic: for short lists."""
-    table = [[0.0] * (news + 1) for _ in range(olds + 1)]
-    scores = [[score(old, new) for new in range(news)] for old in range(olds)]
-    for old in reversed(range(olds)):
-        for new in reversed(range(news)):
-            pair = table[old + 1][new + 1] + scores[old][new] if scores[old][new] > 0 else 0.0
-            table[old][new] = max(pair, table[old + 1][new], table[old][new + 1])
-    found: list[Pair] = []
-    old = new = 0
-    while old < olds and new < news:
-        if scores[old][new] > 0 and table[old][new] == table[old + 1][new + 1] + scores[old][new]:
-            found.append((old, new))
-            old, new = old + 1, new + 1
-        elif table[old][new] == table[old + 1][new]:
-            old += 1
-        else:
-            new += 1
-    return found
-
-
-def prefix(old: Sequence[Item], new: Sequence[Item]) -> int:
-    """How many elements are equal at the start. Compares slices: quick for long texts too."""
-    low, high = 0, min(len(old), len(new))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if old[low:middle] == new[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
-
-
-def suffix(old: Sequence[Item], new: Sequence[Item], first: int) -> int:
-    """How many are equal at the end, besides the `first` ones."""
-    low, high = 0, min(len(old), len(new)) - first
-    while low < high:
-        middle = (low + high + 1) // 2
-        if old[len(old) - middle : len(old) - low] == new[len(new) - middle : len(new) - low]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
-
-
-def _anchors(old: Sequence[Item], new: Sequence[Item], first: int, last: int) -> list[Pair]:
-    olds, news = old[first : len(old) - last], new[first : len(new) - last]
-    counts, others = Counter(olds), Counter(news)
-    where = {item: index for index, item in enumerate(news, first)}
-    once = [
-        (index, where[item]) for index, item in enumerate(olds, first) if counts[item] == 1 and others.get(item) == 1
-    ]
-    # The longest run of them that keeps its order on both sides: patience sorting.
-    tops: list[int] = []
-    ends: list[int] = []
-    before: list[int] = []
-    for number, (_, position) in enumerate(once):
-        pile = bisect_left(tops, position)
-        before.append(ends[pile - 1] if pile else -1)
-        if pile == len(tops):
-            tops.append(position)
-            ends.append(number)
-        else:
-            tops[pile], ends[pile] = position, number
-    found: list[Pair] = []
-    number = ends[-1] if ends else -1
-    while number >= 0:
-        found.append(once[number])
-        number = before[number]
-    return found[::-1]
-
-
-def _shortest(old: Sequence[Item], new: Sequence[Item], start: Pair, end: Pair, effort: Effort) -> list[Pair]:
-    a, b = old[start[0] : end[0]], new[start[1] : end[1]]
-    if set(a).isdisjoint(b):
-        return []
-    furthest = {1: 0}  # diagonal -> how far into a
-    history: list[dict[int, int]] = []
-    for edits in range(len(a) + len(b) + 1):
-        if not effort.take(2 * edits + 2):
-            return []
-        history.append(dict(furthest))
-        for diagonal in range(-edits, edits + 1, 2):
-            down = diagonal == -edits or (diagonal != edits and furthest[diagonal - 1] < furthest[diagonal + 1])
-            x = start_x = furthest[diagonal + 1] if down else furthest[diagonal - 1] + 1
-            y = x - diagonal
-            while x < len(a) and y < len(b) and a[x] == b[y]:
-                x, y = x + 1, y + 1
-            furthest[diagonal] = x
-            effort.take((x - start_x) // 4)
-            if x >= len(a) and y >= len(b):
-                return [(start[0] + i, start[1] + j) for i, j in _walked(history, len(a), len(b))]
-    return []
-
-
-def _walked(history: list[dict[int, int]], x: int, y: int) -> list[Pair]:
-    """The diagonal steps of the path that was found, from its end."""
-    found: list[Pair] = []
-    for edits, furthest in reversed(list(enumerate(history))):
-        diagonal = x - y
-        down = diagonal == -edits or (diagonal != edits and furthest[diagonal - 1] < furthest[diagonal + 1])
-        previous = diagonal + 1 if down else diagonal - 1
-        from_x = furthest[previous]
-        from_y = from_x - previous
-        while x > max(from_x, 0) and y > max(from_y, 0):
-            x, y = x - 1, y - 1
-            found.append((x, y))
-        x, y = from_x, from_y
-    return found[::-1]
