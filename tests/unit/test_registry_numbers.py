@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.prompts import Registry
-from core.prompts.registry.cache import Cache
-from core.prompts.registry.numbers import Numbers
+from core.prompts.registry.audit import Audit
 from tests.prompt_files import again, registry, says
 
 __all__ = ["again", "registry"]
@@ -54,14 +53,14 @@ def test_who_saves_the_same_between_two_looks_saves_it_once(
 ) -> None:
     other = again()
     registry.save("a", says("One"))
-    after = Numbers.after
+    highest = Audit.highest
 
-    def late(numbers: Numbers, name: str, number: int) -> int:
-        monkeypatch.setattr(Numbers, "after", after)
+    def late(audit: Audit, name: str) -> int:
+        monkeypatch.setattr(Audit, "highest", highest)
         other.save("a", says("Two"))
-        return after(numbers, name, number)
+        return highest(audit, name)
 
-    monkeypatch.setattr(Numbers, "after", late)
+    monkeypatch.setattr(Audit, "highest", late)
     saved = registry.save("a", says("Two"))
     assert (saved.version.number, saved.created) == (2, False)
     assert [version.number for version in registry.versions("a")] == [2, 1]
@@ -69,17 +68,25 @@ def test_who_saves_the_same_between_two_looks_saves_it_once(
 
 def test_a_data_folder_that_cannot_be_written_stops_no_save(again: Callable[..., Registry], tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    (tmp_path / "data/prompt-numbers").write_text("")
+    (tmp_path / "data/prompt-audit").write_text("")
     one = again()
     assert one.save("own", says("x")).version.number == 1
 
 
-def test_odd_lines_count_for_nothing(tmp_path: Path) -> None:
-    numbers = Numbers(tmp_path / "numbers", Cache(None))
+def test_it_is_known_without_the_audit_too(registry: Registry, again: Callable[..., Registry], tmp_path: Path) -> None:
+    registry.save("a/b", says("One"))
+    registry.save("a/b", says("Two"))
+    (registry.root / "a/b/v2.yaml").unlink()
+    (path,) = (tmp_path / "data/prompt-audit").glob("*/*.json")
+    path.write_text("{")
+    assert again().save("a/b", says("Three")).version.number == 3
+    path.unlink()
+    (registry.root / "a/b/v3.yaml").unlink()
+    assert again().save("a/b", says("Four")).version.number == 4
+
+
+def test_the_highest_number_is_remembered_whatever_comes_after_it(tmp_path: Path) -> None:
+    audit = Audit(tmp_path / "audit")
     for number in (3, 12, 5):
-        numbers.took("a/b", number)
-    (path,) = (tmp_path / "numbers").iterdir()
-    assert path.read_text() == "3\n12\n5\n"
-    with path.open("a") as file:
-        file.write("x\n99999999999999999999\n-7\n")
-    assert (numbers.after("a/b", 0), numbers.after("a/b", 40), numbers.after("a", 0)) == (13, 41, 1)
+        audit.saw("a/b", {number: "0" * 64})
+    assert (audit.highest("a/b"), audit.highest("a")) == (12, 0)

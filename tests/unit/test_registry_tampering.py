@@ -128,14 +128,14 @@ def test_what_the_program_writes_itself_is_remembered(filled: Registry) -> None:
     ],
 )
 def test_what_is_remembered_was_damaged(filled: Registry, again: Again, tmp_path: Path, damage: bytes) -> None:
-    (path,) = (tmp_path / "data/prompt-heads").glob("*/*.json")
+    (path,) = (tmp_path / "data/prompt-audit").glob("*/*.json")
     path.write_bytes(damage)
     fresh = again()
     fresh.list()
     fresh.save("team/a", says("Text 5"))
     fresh.move("team/a", "staging", 4, by="Ada")
     (finding,) = fresh.verify()
-    place = f"prompt-heads/{path.parent.name}/team%2Fa.json in the data folder"
+    place = f"prompt-audit/{path.parent.name}/team%2Fa.json in the data folder"
     what = f"{place} cannot be read, so nobody remembers what was seen of team/a."
     assert finding == Finding("team/a", what, "edited", finding.fix)
     path.unlink()

@@ -1,4 +1,4 @@
-"""What `verify` finds, and what the witness remembers."""
+"""What `verify` finds, and what is remembered for it."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ def test_a_prompt_that_is_gone_is_noticed_until_it_is_back_or_forgotten(filled: 
     assert "had moved 3 times" in moved.what
     (tmp_path / "elsewhere").rename(filled.root / "team/a")
     (plain,) = filled.verify()
-    place = re.search(r"delete (prompt-heads/\S+) in the data folder", plain.fix)
+    place = re.search(r"delete (prompt-audit/\S+) in the data folder", plain.fix)
     assert place
     (tmp_path / "data" / place[1]).unlink()
     assert filled.verify() == []
 
 
-def test_the_witness_follows_moves_that_came_from_elsewhere(
+def test_the_audit_follows_moves_that_came_from_elsewhere(
     filled: Registry, again: Callable[..., Registry], tmp_path: Path
 ) -> None:
     """Pulled with git into a machine that has another data folder."""

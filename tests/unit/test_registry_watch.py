@@ -17,7 +17,7 @@ import watchfiles
 
 from core.errors import BadRequest
 from core.prompts import Registry, version
-from core.prompts.registry import files, watch
+from core.prompts.registry import files, prompt_folder, watch
 from core.prompts.registry.prompt_folder import PromptFolder
 from tests.prompt_files import Make, again, age, registry, says
 
@@ -98,10 +98,10 @@ def test_a_git_pull_shows_up(running: Registry, tmp_path: Path, again: Callable[
     soon(lambda: [(entry.name, entry.numbers, dict(entry.labels)) for entry in running.list()] == [("a", (1,), {})])
     assert running.version("a").number == 1
     git("merge", "-q", "work")
-    soon(lambda: names(running) == ["a", "b"])
-    assert running.list()[0].numbers == (1, 2)
+    merged = [("a", (1, 2), {"staging": 2}), ("b", (1,), {})]
+    soon(lambda: [(entry.name, entry.numbers, dict(entry.labels)) for entry in running.list()] == merged)
     assert running.version("a@staging").content == says("Two")
-    assert running.problems() == []
+    soon(lambda: running.problems() == [])
 
 
 def test_an_editors_save_shows_up(running: Registry) -> None:
@@ -258,9 +258,8 @@ def test_a_version_is_read_without_parsing_when_nothing_changed(
     """Right after saving the file's time cannot be trusted, so its bytes are compared."""
     registry.save("a", says("One"))
     parsed: list[object] = []
-    monkeypatch.setattr(
-        "core.prompts.registry.prompt_folder.from_text", lambda *args: parsed.append(args) or version.from_text(*args)
-    )
+    real = version.from_text
+    monkeypatch.setattr(prompt_folder, "from_text", lambda *args: parsed.append(args) or real(*args))
     for _ in range(5):
         assert registry.version("a").content == says("One")
     assert parsed == []
@@ -275,7 +274,7 @@ def test_a_newest_version_that_cannot_be_read_does_not_end_the_watch(
     again(PARLEY_DATA_DIR=tmp_path / "other").list()  # the next run need not read it
     one = again(PARLEY_DATA_DIR=tmp_path / "other")
 
-    def refuse(shelf: PromptFolder) -> None:
+    def refuse(folder: PromptFolder, number: int, facts: object) -> None:
         raise BadRequest("a@1 was changed by hand between two looks.", "Restore it.")
 
     monkeypatch.setattr(PromptFolder, "_newest", refuse)

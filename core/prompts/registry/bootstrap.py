@@ -31,9 +31,8 @@ def shipped() -> Path:
 def prepare(root: Path) -> StorageError | None:
     """Make the root if need be, and what belongs into it. Gives why it cannot be written, if so."""
     try:
-        if not root.exists():
-            _make(root)
-        elif _blank(root):
+        make_open(root)
+        if _blank(root):
             _fill(root)
         _write_schema(root)
     except OSError as error:
@@ -46,10 +45,12 @@ def prepare(root: Path) -> StorageError | None:
 def probe(root: Path) -> StorageError | None:
     """Why the root cannot be written, if so."""
     try:
-        os.close(files.open_lock(root / files.LOCK))
+        with files.Lock(root).held(patience=0):
+            return None
     except OSError as error:
         return closed(error, root.is_dir())
-    return None
+    except StorageError:  # somebody writes there now
+        return None
 
 
 def closed(error: OSError, there: bool) -> StorageError:
@@ -60,25 +61,6 @@ def closed(error: OSError, there: bool) -> StorageError:
     return StorageError(
         f"Prompts can be read but not saved: {reason}.", "Make it writable, or choose another with PARLEY_PROMPTS_DIR."
     )
-
-
-def _make(root: Path) -> None:
-    """All of it appears at once, so that a start that is broken off does not leave half of it."""
-    make_open(root.parent)
-    source = shipped()
-    temporary = root.with_name(f"{files.TEMPORARY}{secrets.token_hex(8)}")
-    try:
-        if _can_give(source, root):
-            shutil.copytree(source, temporary, ignore=_others)
-        else:
-            temporary.mkdir()
-        open_inside(temporary)
-        temporary.rename(root)
-    except OSError:
-        if not root.is_dir():  # otherwise another process was faster
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _can_give(source: Path, root: Path) -> bool:

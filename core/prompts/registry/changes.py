@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from core.errors import BadRequest
@@ -12,8 +12,7 @@ from core.prompts.content import LARGEST, MOST_TAGS, Content
 from core.prompts.registry import files, labels
 from core.prompts.registry.files import Lock
 from core.prompts.registry.labels import History
-from core.prompts.registry.numbers import Numbers
-from core.prompts.registry.prompt_folder import PromptFolder
+from core.prompts.registry.prompt_folder import PromptFolder, VersionFile
 from core.prompts.registry.records import ANY, Anything, Move, Saved
 from core.prompts.version import TAG, Version, from_text, to_text
 
@@ -27,39 +26,37 @@ JUST_NOW = datetime.timedelta(minutes=2)
 def save(
     root: Path,
     lock: Lock,
-    shelf: PromptFolder,
+    prompt: PromptFolder,
     content: Content,
     description: str,
     tags: Sequence[str],
     change: str,
     author: str,
     parent: int | None,
-    numbers: Numbers,
 ) -> Saved:
     """The next version, whose number no other one ever had. When one that is there says the same, in content,
     description and tags, nothing is written and it is given back, also when it is an old one: `latest` then stays."""
-    name = shelf.name
+    name = prompt.name
     description = line(description, "description")
     change = line(change, "message of the change")
     author = line(author, "author's name", LONGEST_WHO)
     marked = _tags(tags)
-    if parent is not None and shelf.card(parent) is None:
+    if parent is not None and prompt.file(parent) is None:
         raise BadRequest(f"{name} has no version {parent} that this one could come from.", "Reload the page.")
     hash = _hash(name, content)
     tried = 0
     try:
         folder: Path | None = None
         while True:
-            there = shelf.listing().numbers  # one look for both: who comes after it takes the next number
-            if same := _same(shelf, there, hash, description, marked):
-                return Saved(same, created=False)
-            used = [move.to or 0 for move in shelf.labels().history.moves]
-            highest = max([tried, *there, *used])
-            number = numbers.after(name, highest)
-            if number > highest + 1:  # files are gone, or somebody saved since the look, perhaps the same
-                shelf.changed()
-                if shelf.listing().numbers != there:
-                    continue
+            there = prompt.files()  # one look for both: who comes after it takes the next number
+            same = _same(there, hash, description, marked)
+            if same and (version := prompt.version(same)):
+                return Saved(version, created=False)
+            highest = max([tried, *there])
+            number = prompt.next_number(highest)
+            # Files are gone, or somebody saved since the look, perhaps the same.
+            if number > highest + 1 and prompt.files().keys() != there.keys():
+                continue
             if number > LAST:
                 raise BadRequest(f"{name} has no number left.", "Choose another name.")
             now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
@@ -67,18 +64,16 @@ def save(
             data = _data(version)
             folder = folder or files.make_folders(root, name)
             if files.create(folder, f"v{number}.yaml", data, lock):
-                numbers.took(name, number)
-                shelf.saved(version, data)
+                prompt.saved(version, data)
                 return Saved(version, created=True)
-            tried = number
-            shelf.changed()  # somebody else was faster; perhaps with the same
+            tried = number  # somebody else was faster; perhaps with the same
     except OSError as error:
         raise files.not_kept(error, f"The new version of {name}") from None
 
 
 def move(
     lock: Lock,
-    shelf: PromptFolder,
+    prompt: PromptFolder,
     label: str,
     target: Version | None,
     by: str,
@@ -91,26 +86,24 @@ def move(
     to = target.number if target else None
     try:
         with lock.held():
-            shelf.changed()
-            marked = shelf.labels()
+            marked = prompt.labels()
             if marked.problem:
                 raise BadRequest(marked.problem.what, marked.problem.fix)
             history = marked.history
             now, last = history.positions().get(label), history.last(label)
             if last is None and to is None:
-                raise BadRequest(f"{shelf.name} has no label {label}.", "There is nothing to take away.")
+                raise BadRequest(f"{prompt.name} has no label {label}.", "There is nothing to take away.")
             if last is not None and stays(history, label, target):
                 return last
             if not allowed or (expect is not ANY and expect != now):
-                raise _moved(shelf.name, label, last)
+                raise _moved(prompt.name, label, last)
             content = target.hash if target else ""
             made = labels.following(history, label, to, content, by, why)
-            labels.append(shelf.folder / labels.FILE, history, made)
-            shelf.changed()
-            shelf.labels()  # has the witness told while nobody else can move
+            labels.append(prompt.path / labels.FILE, history, made)
+            prompt.labels()  # has the audit told while nobody else can move
             return made
     except OSError as error:
-        raise files.not_kept(error, f"The label {label} of {shelf.name}") from None
+        raise files.not_kept(error, f"The label {label} of {prompt.name}") from None
 
 
 def stays(history: History, label: str, target: Version | None) -> bool:
@@ -121,22 +114,22 @@ def stays(history: History, label: str, target: Version | None) -> bool:
     return (last.to, last.content) == (target.number, target.hash)
 
 
-def restore(lock: Lock, shelf: PromptFolder, number: int) -> None:
+def restore(lock: Lock, prompt: PromptFolder, number: int) -> None:
     """Write a version's file as it was saved."""
-    name = f"{shelf.name}@{number}"
-    card = shelf.card(number)
-    if card is None:
-        raise BadRequest(f"There is no file of {name}.", f"Bring {shelf.name}/v{number}.yaml back with git.")
-    if card.problem is None:
+    name = f"{prompt.name}@{number}"
+    file = prompt.file(number)
+    if file is None:
+        raise BadRequest(f"There is no file of {name}.", f"Bring {prompt.name}/v{number}.yaml back with git.")
+    if file.problem is None:
         return
-    if card.facts is None or (version := shelf.version(number)) is None:
+    if file.facts is None or (version := prompt.version(number)) is None:
         what = f"What was saved as {name} is not known."
-        raise BadRequest(what, f"Bring {shelf.name}/v{number}.yaml back with git.")
+        raise BadRequest(what, f"Bring {prompt.name}/v{number}.yaml back with git.")
     try:
         with lock.held():
             data = to_text(version).encode()
-            files.replace(shelf.folder / f"v{number}.yaml", data)
-            shelf.saved(version, data)
+            files.replace(prompt.path / f"v{number}.yaml", data)
+            prompt.saved(version, data)
     except OSError as error:
         raise files.not_kept(error, name) from None
 
@@ -192,14 +185,12 @@ def _tags(tags: Sequence[str]) -> tuple[str, ...]:
     return found
 
 
-def _same(
-    shelf: PromptFolder, numbers: tuple[int, ...], hash: str, description: str, tags: tuple[str, ...]
-) -> Version | None:
-    for number in reversed(numbers):
-        card = shelf.card(number)
-        facts = card.facts if card else None
+def _same(files: Mapping[int, VersionFile], hash: str, description: str, tags: tuple[str, ...]) -> int | None:
+    """The newest version that says this."""
+    for number in sorted(files, reverse=True):
+        facts = files[number].facts
         if facts and (facts.hash, facts.description, facts.tags) == (hash, description, tags):
-            return shelf.version(number)
+            return number
     return None
 
 

@@ -7,19 +7,16 @@ import errno
 import os
 import secrets
 import stat
-import sys
-import threading
 import time
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
+
+from filelock import FileLock, Timeout
 
 from core.errors import BadRequest, StorageError
 from core.permissions import as_its_folder
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
 
 LOCK = ".lock"  # in the registry's root
 TEMPORARY = ".tmp-"  # begins the names of files that are being written
@@ -42,6 +39,32 @@ def stamp_of(status: os.stat_result) -> Stamp:
 def settled(stamp: Stamp, now: int) -> bool:
     """Whether any change after `now` (ns) must give another stamp."""
     return stamp[0] + COARSE < now
+
+
+class State(NamedTuple):
+    """A file as it was when it was read."""
+
+    stamp: Stamp
+    seen: int  # when that was, in ns
+    raw: str  # SHA-256 of its bytes, in hex
+
+
+def look(path: str | Path, most: int, old: State | None) -> tuple[State, bytes | None]:
+    """A file as it is now, and its bytes unless they are those of `old`. It is read only when they could be others.
+
+    Otherwise as `read`.
+    """
+    now = time.time_ns()
+    if old and unchanged(path, old):
+        return old, None
+    data, stamp = read(path, most)
+    state = State(stamp, now, sha256(data).hexdigest())
+    return state, None if old and old.raw == state.raw else data
+
+
+def unchanged(path: str | Path, old: State) -> bool:
+    """Whether the file must still be the one that was read. OSError when it cannot be looked at."""
+    return old.stamp == stamp_of(os.lstat(path)) and settled(old.stamp, old.seen)
 
 
 def read(path: str | Path, most: int) -> tuple[bytes, Stamp]:
@@ -180,52 +203,27 @@ def not_kept(error: OSError, what: str) -> StorageError:
 
 
 class Lock:
-    """One writer at a time: among the threads here and among all processes that use this root."""
+    """One writer at a time: among the threads here and among all processes that use this folder."""
 
-    def __init__(self, root: Path) -> None:
-        self._path = root / LOCK
-        self._threads = threading.Lock()
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / LOCK
+        self._lock = FileLock(self._path, poll_interval=0.002)
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """OSError when the root cannot be written; StorageError when somebody does not let go."""
-        until = time.monotonic() + PATIENCE
-        if not self._threads.acquire(timeout=PATIENCE):
-            raise self._busy()
+    def held(self, patience: float = PATIENCE) -> Iterator[None]:
+        """OSError when the folder cannot be written; StorageError when somebody does not let go in so many seconds."""
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISREG(os.lstat(self._path).st_mode):
+                raise OSError(errno.ELOOP, "not a regular file")
+        new = not self._path.exists()
         try:
-            with os.fdopen(open_lock(self._path), "r+b", buffering=0) as file:
-                while not _taken(file.fileno()):
-                    if time.monotonic() > until:
-                        raise self._busy()
-                    time.sleep(0.002)
-                yield  # closing the file lets go
+            self._lock.acquire(patience)
+        except Timeout:
+            what = "Another program is writing to the prompts and does not finish."
+            raise StorageError(what, "Try again in a moment.") from None
+        try:
+            if new:
+                as_its_folder(self._path)
+            yield
         finally:
-            self._threads.release()
-
-    def _busy(self) -> StorageError:
-        return StorageError("Another program is writing to the prompts and does not finish.", "Try again in a moment.")
-
-
-def open_lock(path: Path) -> int:
-    """A handle of the lock's file, which is made if need be. OSError when it cannot be, or is something else."""
-    new = not path.exists()
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    file = os.open(path, flags, 0o666)
-    if new:
-        as_its_folder(path)
-    if not stat.S_ISREG(os.fstat(file).st_mode):
-        os.close(file)
-        raise OSError(errno.ELOOP, "not a regular file")
-    return file
-
-
-def _taken(file: int) -> bool:
-    try:
-        if sys.platform == "win32":
-            os.lseek(file, 0, os.SEEK_SET)
-            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-        else:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True
+            self._lock.release()

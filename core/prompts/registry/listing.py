@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from core.prompts.registry import files, labels
-from core.prompts.registry import problems as oddities
+from core.prompts.registry import files, labels, problems
 from core.prompts.registry.records import Problem
 from core.prompts.version import SCHEMA_FILE
 
@@ -39,9 +38,14 @@ class Listing:
     problems: tuple[Problem, ...] = ()
     there: bool = False
 
+    @property
+    def is_prompt(self) -> bool:
+        """Whether it holds anything named like a version, or labels."""
+        return bool(self.numbers) or self.history
+
 
 class Folder:
-    """Not thread-safe: a shelf's lock stands before it."""
+    """Not thread-safe: the lock of a PromptFolder stands before it."""
 
     def __init__(self, root: Root, name: str) -> None:
         self.name = name
@@ -51,42 +55,39 @@ class Folder:
             for depth in range(1, name.count("/") + 1)
         ]
         self._caseless = root.caseless
-        self._stamp: tuple[int, ...] = ()
-        self._settled = False
+        self._stamp: files.Stamp = (0, 0, 0)
+        self._seen = 0  # when it was read, in ns
         self._listing = Listing()
 
     def look(self) -> Listing:
         """The same object as before when the folder has not changed. A link is as good as no folder."""
         now = time.time_ns()
+        stamp: files.Stamp = (0, 0, 0)
         try:
             for parent in self._parents:
                 _check(os.lstat(parent))
             status = os.lstat(self.path) if self.name else os.stat(self.path)  # noqa: PTH116 - a hot path
             _check(status)
-            stamp = (status.st_mtime_ns, status.st_ino, status.st_dev)
-            if stamp == self._stamp and self._settled:
+            stamp = (status.st_mtime_ns, status.st_dev, status.st_ino)
+            if stamp == self._stamp and files.settled(stamp, self._seen):
                 return self._listing
             if self._caseless and self.name and not files.spelled_so(Path(self.path)):
                 raise NotADirectoryError
             found = self._scanned()
-            self._stamp, self._settled = stamp, stamp[0] + files.COARSE < now
         except (FileNotFoundError, NotADirectoryError):
-            found, self._stamp = Listing(), ()
+            found, stamp = Listing(), (0, 0, 0)
         except OSError as error:
-            problem = oddities.closed(self.name, None, f"The folder {self.name}".strip(), error)
-            found, self._stamp = Listing(problems=(problem,), there=True), ()
+            problem = problems.closed(self.name, None, f"The folder {self.name}".strip(), error)
+            found, stamp = Listing(problems=(problem,), there=True), (0, 0, 0)
+        self._stamp, self._seen = stamp, now
         if found != self._listing:
             self._listing = found
         return self._listing
 
-    def changed(self) -> None:
-        """Do not trust the folder's time at the next look."""
-        self._settled = False
-
     def _scanned(self) -> Listing:
         numbers: list[int] = []
         folders: list[str] = []
-        problems: list[Problem | None] = []
+        odd: list[Problem | None] = []
         history = False
         with os.scandir(self.path) as entries:
             for entry in entries:
@@ -96,10 +97,10 @@ class Folder:
                     if own.startswith(files.TEMPORARY):
                         files.sweep(entry.path)
                 elif entry.is_symlink():
-                    problems.append(oddities.link(inside))
+                    odd.append(problems.link(inside))
                 elif entry.is_dir(follow_symlinks=False):
-                    if problem := oddities.folder(inside):
-                        problems.append(problem)
+                    if problem := problems.folder(inside):
+                        odd.append(problem)
                     else:
                         folders.append(inside)
                 elif self.name and (found := FILE.fullmatch(own)):
@@ -107,8 +108,8 @@ class Folder:
                 elif self.name and own == labels.FILE:
                     history = True
                 else:
-                    problems.append(oddities.file(self.name, inside))
-        kept = sorted((problem for problem in problems if problem), key=lambda problem: problem.name)
+                    odd.append(problems.file(self.name, inside))
+        kept = sorted((problem for problem in odd if problem), key=lambda problem: problem.name)
         return Listing(tuple(sorted(numbers)), tuple(sorted(folders)), history, tuple(kept), True)
 
 

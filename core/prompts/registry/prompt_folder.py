@@ -7,108 +7,102 @@ import os
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
 
 from core.errors import BadRequest
 from core.prompts.content import LARGEST
-from core.prompts.registry import files
-from core.prompts.registry import problems as oddities
-from core.prompts.registry.cache import Cache, CacheRow, Facts
-from core.prompts.registry.files import Stamp
-from core.prompts.registry.label_cache import Labels, Marks
+from core.prompts.registry import files, problems
+from core.prompts.registry.audit import Audit
+from core.prompts.registry.cache import Cache, Facts, Known
+from core.prompts.registry.files import State
+from core.prompts.registry.label_cache import LabelCache, Labels
 from core.prompts.registry.listing import Folder, Listing, Root
 from core.prompts.registry.records import Problem, PromptEntry, Unread
-from core.prompts.registry.witness import Seen
-from core.prompts.registry.words import Words
+from core.prompts.registry.words import Words, fold
 from core.prompts.version import Version, from_text
 
+MOST = LARGEST * 4  # bytes of a file
 
-@dataclass(slots=True)
+
+@dataclass(frozen=True, slots=True)
 class VersionFile:
     """One version's file as it was when it was read."""
 
-    stamp: Stamp
-    settled: bool
-    raw: bytes  # SHA-256 of the file
+    state: State | None  # None when it could not be read
     facts: Facts | None  # of what was saved; None when that is not known
     problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """All that a list and a search need of a prompt."""
+
+    listing: Listing
+    entry: PromptEntry
+    words: tuple[Words, ...] = ()  # of the versions that can be used, newest first
+    tags: tuple[str, ...] = ()  # of the newest
+    mark: str = ""  # changes with the newest version
+
+    @property
+    def head(self) -> str:
+        """What is shown in the list and can be filtered by, folded."""
+        return self.words[0].line[: self.words[0].ends[2]] if self.words else fold(self.entry.name)
 
 
 class PromptFolder:
     """Thread-safe. Every method looks at the disk first, which takes microseconds when nothing has changed."""
 
-    def __init__(self, root: Root, name: str, cache: Cache, seen: Seen) -> None:
-        """`seen` is told of every history that was read, and of every file that was written."""
+    def __init__(self, root: Root, name: str, cache: Cache, audit: Audit | None) -> None:
+        """`audit` is told of every history that was read, and of every file that was written."""
         self.name = name
         self.lock = threading.RLock()
         self._folder = Folder(root, name)
         self._cache = cache
-        self._listing = Listing()
-        self._marks = Marks(self._folder, seen)
-        self._seen = seen
+        self._audit = audit
+        self._label_cache = LabelCache(self._folder)
         self._labels = Labels()
-        self._cards: dict[int, VersionFile] = {}
-        self._changed = True
-        self._entry = PromptEntry(name, (), None, {})
-        self.words: tuple[Words, ...] = ()  # of the versions that can be used, newest first, as of the last `entry()`
-        self.tags: tuple[str, ...] = ()  # of the newest
-        self.mark = ""  # changes with the newest version
+        self._files: dict[int, VersionFile] = {}
+        self._look = Look(Listing(), PromptEntry(name, (), None, {}))
+        self._seen: object = None  # what `_look` was made from
 
     @property
-    def folder(self) -> Path:
+    def path(self) -> Path:
         return Path(self._folder.path)
 
     def listing(self) -> Listing:
         """The names in the folder."""
         with self.lock:
-            found = self._folder.look()
-            if found is not self._listing:
-                for number in self._cards.keys() - set(found.numbers):
-                    del self._cards[number]
-                self._listing, self._changed = found, True
-            return found
+            return self._folder.look()
 
     def exists(self) -> bool:
-        """Whether it is a prompt: whether it holds anything named like a version, or had labels."""
-        self.listing()
-        return self.is_prompt
+        """Whether it is a prompt."""
+        return self.listing().is_prompt
 
-    @property
-    def listed(self) -> Listing:
-        """As `listing`, as of the last look."""
-        return self._listing
-
-    @property
-    def is_prompt(self) -> bool:
-        """As `exists`, as of the last look."""
-        return bool(self.name) and (bool(self._listing.numbers) or self._listing.history)
-
-    def card(self, number: int) -> VersionFile | None:
+    def file(self, number: int) -> VersionFile | None:
         """What is known of the file of this number; None when there is none."""
         with self.lock:
-            return self._card(number) if number in self.listing().numbers else None
+            return self._file(number) if number in self.listing().numbers else None
 
-    def intact(self) -> dict[int, str]:
-        """SHA-256 in hex of the files that are as they were saved, by number. One look at the folder for all."""
+    def files(self) -> dict[int, VersionFile]:
+        """Of all versions, by number, ascending."""
         with self.lock:
-            cards = {number: self._card(number) for number in self.listing().numbers}
-            return {number: card.raw.hex() for number, card in cards.items() if card and not card.problem}
+            return self._all(self.listing())
 
     def version(self, number: int) -> Version | None:
         """What was saved under this number; None when there is no such file. BadRequest when the file is another one
         now and what was saved is not known."""
         with self.lock:
             for _ in range(3):  # because the file may change between two looks
-                card = self.card(number)
-                if card is None:
+                file = self.file(number)
+                if file is None:
                     return None
-                if card.facts is None:
-                    problem = card.problem or oddities.closed(self.name, number, f"{self.name}@{number}", OSError())
+                if file.facts is None:
+                    problem = file.problem or problems.closed(self.name, number, f"{self.name}@{number}", OSError())
                     raise BadRequest(problem.what, problem.fix)
-                if version := self._read_version(number, card, card.facts):
+                if version := self._version(number, file, file.facts):
                     return version
             return None
 
@@ -116,9 +110,9 @@ class PromptFolder:
         """The newest version that can be used."""
         with self.lock:
             for number in reversed(self.listing().numbers):
-                card = self._card(number)
+                file = self._file(number)
                 with contextlib.suppress(BadRequest):  # it was edited since, and what was saved is not known
-                    if card and card.facts and (version := self.version(number)):
+                    if file and file.facts and (version := self.version(number)):
                         return version
             return None
 
@@ -127,125 +121,119 @@ class PromptFolder:
         with self.lock:
             return self._labelled(self.listing())
 
-    def entry(self, rows: Mapping[int, CacheRow] | None = None) -> PromptEntry:
-        """All of it; the same object as before when nothing has changed. `rows`: what was read in earlier runs."""
+    def next_number(self, above: int) -> int:
+        """The first number above this one and above all that were ever given, as far as that is known."""
+        used = [move.to or 0 for move in self.labels().history.moves]
+        remembered = self._audit.highest(self.name) if self._audit else 0
+        return max([above, remembered, self._cache.highest(self.name), *used]) + 1
+
+    def entry(self) -> PromptEntry:
+        return self.look().entry
+
+    def look(self, known: Mapping[int, Known] | None = None) -> Look:
+        """All of it; the same object as before when nothing has changed. `known`: what was read in earlier runs."""
         with self.lock:
             listing = self.listing()
-            cards = {n: card for n in listing.numbers if (card := self._card(n, rows.get(n) if rows else None))}
-            marked = self._labelled(listing)
-            if not self._changed:
-                return self._entry
-            usable = [(number, card.facts) for number, card in cards.items() if card.facts]
-            newest = usable[-1][1] if usable else None
-            latest = self._cache.recent(self.name, usable[-1][0], newest.raw) if newest else None
-            problems = [*listing.problems, *(card.problem for card in cards.values() if card.problem)]
-            entry = PromptEntry(
-                self.name,
-                tuple(number for number, _ in usable),
-                latest,
-                MappingProxyType(marked.history.positions()),
-                tuple([*problems, marked.problem] if marked.problem else problems),
-            )
-            if newest and latest is None:
-                entry = Unread(entry, self._newest)
-            self.tags = newest.tags if newest else ()
-            self.words = tuple(facts.words for _, facts in reversed(usable))
-            self.mark = f"{self.name}@{usable[-1][0]}:{usable[-1][1].raw.hex()[:12]}" if usable else ""
-            self._changed = False
-            self._entry = entry
-            return entry
+            found = self._all(listing, known or {})
+            labels = self._labelled(listing)
+            facts = [(number, file.facts) for number, file in found.items() if file.facts]
+            told = [*listing.problems, *(file.problem for file in found.values() if file.problem)]
+            told += [labels.problem] if labels.problem else []
+            seen = (listing, facts, told, labels.history)
+            if seen != self._seen:
+                positions = MappingProxyType(labels.history.positions())
+                entry = PromptEntry(self.name, tuple(number for number, _ in facts), None, positions, tuple(told))
+                self._look, self._seen = self._made(listing, facts, entry), seen
+            return self._look
 
     def saved(self, version: Version, data: bytes) -> None:
         """This process wrote this version just now: it need not be read."""
-        with self.lock:
-            self._folder.changed()
-            raw = sha256(data).digest()
-            try:
-                stamp = files.stamp_of(os.lstat(self._path(version.number)))
-            except OSError:
-                return
-            self._cards[version.number] = VersionFile(stamp, False, raw, self._cache.put(version, raw, stamp))
-            self._changed = True
-            self._seen(self.name, {version.number: raw.hex()})
+        with self.lock, contextlib.suppress(OSError):
+            now = time.time_ns()
+            state = State(files.stamp_of(os.lstat(self._path(version.number))), now, sha256(data).hexdigest())
+            self._files[version.number] = VersionFile(state, self._cache.put(version, state))
+            if self._audit:
+                self._audit.saw(self.name, {version.number: state.raw})
 
-    def changed(self) -> None:
-        """This process wrote something here."""
-        with self.lock:
-            self._folder.changed()
-            self._marks.changed()
+    def _made(self, listing: Listing, facts: list[tuple[int, Facts]], entry: PromptEntry) -> Look:
+        if not facts:
+            return Look(listing, entry)
+        number, newest = facts[-1]
+        if latest := self._cache.recent(self.name, number, newest.raw):
+            entry = replace(entry, latest=latest)
+        else:
+            entry = Unread(entry, lambda: self._newest(number, newest))
+        mark = f"{self.name}@{number}:{newest.raw[:12]}"
+        return Look(listing, entry, tuple(one.words for _, one in reversed(facts)), newest.tags, mark)
+
+    def _labelled(self, listing: Listing) -> Labels:
+        found = self._label_cache.look(listing)
+        if self._audit and found.history != self._labels.history:
+            self._audit.saw(self.name, found.history)
+        self._labels = found
+        return found
+
+    def _newest(self, number: int, facts: Facts) -> Version | None:
+        return self._cache.version(self.name, number, facts.raw) or self.latest()
+
+    def _all(self, listing: Listing, known: Mapping[int, Known] = MappingProxyType({})) -> dict[int, VersionFile]:
+        for number in self._files.keys() - set(listing.numbers):
+            del self._files[number]
+        return {number: file for number in listing.numbers if (file := self._file(number, known.get(number)))}
 
     def _path(self, number: int) -> str:
         return f"{self._folder.path}{os.sep}v{number}.yaml"
 
-    def _newest(self) -> Version | None:
-        with self.lock:
-            number = self._entry.numbers[-1]
-            card = self._cards.get(number)
-            found = self._cache.version(self.name, number, card.facts.raw) if card and card.facts else None
-            return found or self.latest()
-
-    def _read_version(self, number: int, card: VersionFile, facts: Facts) -> Version | None:
-        if card.raw != facts.raw:
+    def _version(self, number: int, file: VersionFile, facts: Facts) -> Version | None:
+        """None when the file turned out to be another one than when it was looked at."""
+        if file.problem:
             found = self._cache.version(self.name, number, facts.raw)
             if found is None:
-                card.facts, self._changed = None, True
-                card.problem = oddities.forgotten(self.name, number, card.problem)
+                problem = problems.forgotten(self.name, number, file.problem)
+                self._files[number] = VersionFile(file.state, None, problem)
             return found
         if found := self._cache.recent(self.name, number, facts.raw):
             return found
-        try:
-            data, _ = files.read(self._path(number), LARGEST * 4)
-            if sha256(data).digest() == facts.raw:
+        with contextlib.suppress(OSError, BadRequest):
+            data, _ = files.read(self._path(number), MOST)
+            if sha256(data).hexdigest() == facts.raw:
                 version = from_text(data.decode("utf-8-sig"), self.name, number).version
                 self._cache.remember(version, facts.raw, len(data))
                 return version
-        except (OSError, BadRequest):
-            pass
-        card.settled = False  # it changed after we looked
+        self._files.pop(number, None)
         return None
 
-    def _card(self, number: int, row: CacheRow | None = None) -> VersionFile | None:
+    def _file(self, number: int, known: Known | None = None) -> VersionFile | None:
+        old = self._files.get(number)
         path = self._path(number)
-        now = time.time_ns()
-        old = self._cards.get(number)
+        facts = old.facts if old else None
         try:
-            stamp = files.stamp_of(os.lstat(path))
-            if old and old.stamp == stamp and old.settled:
-                return old
-            if old is None and row and row.stamp == stamp and files.settled(stamp, row.seen):
-                self._changed = True
-                self._cards[number] = VersionFile(stamp, True, row.facts.raw, row.facts)
-                return self._cards[number]
-            data, stamp = files.read(path, LARGEST * 4)
+            if old is None and known and files.unchanged(path, known.state):
+                self._files[number] = VersionFile(known.state, known.facts)
+                return self._files[number]
+            state, data = files.look(path, MOST, old.state if old else None)
         except FileNotFoundError:
-            self._folder.changed()
             return None
         except OSError as error:
-            facts = old.facts if old else self._cache.facts(self.name, number)
-            problem = oddities.closed(self.name, number, f"{self.name}/v{number}.yaml", error)
-            return self._kept(number, VersionFile((0, 0, 0), False, b"", facts, problem), old)
-        raw = sha256(data).digest()
-        if old and old.raw == raw:
-            old.stamp, old.settled = stamp, files.settled(stamp, now)
-            return old
-        return self._kept(number, self._read(number, data, raw, stamp, now, old), old)
+            facts = facts or self._cache.facts(self.name, number)
+            found = VersionFile(None, facts, problems.closed(self.name, number, f"{self.name}/v{number}.yaml", error))
+        else:
+            if data is not None or old is None:
+                found = self._read(number, data or b"", state, facts)
+            else:
+                found = old if state is old.state else replace(old, state=state)
+        self._files[number] = found
+        return found
 
-    def _kept(self, number: int, card: VersionFile, old: VersionFile | None) -> VersionFile:
-        self._changed = self._changed or old is None or (old.facts, old.problem) != (card.facts, card.problem)
-        self._cards[number] = card
-        return card
-
-    def _read(
-        self, number: int, data: bytes, raw: bytes, stamp: Stamp, now: int, old: VersionFile | None
-    ) -> VersionFile:
+    def _read(self, number: int, data: bytes, state: State, facts: Facts | None) -> VersionFile:
+        """`facts`: of what was saved, if that was known before."""
         where = f"{self.name}/v{number}.yaml"
-        settled = files.settled(stamp, now)
         draft: Version | None = None
         what, fix = f"{where} is no text in UTF-8.", "Save it as UTF-8."
         try:
             found = from_text(data.decode("utf-8-sig"), self.name, number)
             if found.intact:
-                return VersionFile(stamp, settled, raw, self._cache.put(found.version, raw, stamp))
+                return VersionFile(state, self._cache.put(found.version, state))
             draft = found.version
         except UnicodeDecodeError:
             pass
@@ -253,18 +241,9 @@ class PromptFolder:
             what, fix = error.what, error.fix
         except ValueError:  # whatever it is that nobody thought of: one file must not stop the look at all others
             what, fix = f"{where} holds something that no version can hold.", "Correct it, or bring it back with git."
-        facts = old.facts if old and old.facts else self._cache.facts(self.name, number)
-        known = facts is not None
-        problem = (
-            oddities.edited(self.name, number, draft, known)
-            if draft
-            else oddities.unreadable(self.name, number, what, fix, known)
-        )
-        return VersionFile(stamp, settled, raw, facts, problem)
-
-    def _labelled(self, listing: Listing) -> Labels:
-        found = self._marks.look(listing)
-        old, self._labels = self._labels, found
-        if found is not old and (found.history, found.problem) != (old.history, old.problem):
-            self._changed = True
-        return found
+        facts = facts or self._cache.facts(self.name, number)
+        if draft:
+            problem = problems.edited(self.name, number, draft, facts is not None)
+        else:
+            problem = problems.unreadable(self.name, number, what, fix, facts is not None)
+        return VersionFile(state, facts, problem)

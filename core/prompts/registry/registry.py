@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING
 from core.errors import BadRequest, NotFound, StorageError
 from core.names import LATEST, Ref, check_label, check_name
 from core.prompts.content import Content
-from core.prompts.registry import bootstrap, changes, verify
+from core.prompts.registry import audit, bootstrap, changes
+from core.prompts.registry.audit import Audit
 from core.prompts.registry.cache import Cache
 from core.prompts.registry.files import Lock
 from core.prompts.registry.index import Index
 from core.prompts.registry.listing import Root
-from core.prompts.registry.numbers import Numbers
 from core.prompts.registry.prompt_folder import PromptFolder
 from core.prompts.registry.records import ANY, Anything, Finding, Gate, Move, Problem, PromptEntry, PromptHit, Saved
 from core.prompts.registry.search import Search
 from core.prompts.registry.watch import Watch
-from core.prompts.registry.witness import Witness
 from core.prompts.version import Version
 from core.settings import Settings
 
@@ -56,9 +55,8 @@ class Registry:
         self.gates: list[Gate] = []  # asked before a protected label moves
         self._problem = bootstrap.prepare(root)
         self._cache = Cache(data / f"prompt-index-{own}.db")
-        self._witness = Witness(data / "prompt-heads" / own)
-        self._numbers = Numbers(data / "prompt-numbers" / own, self._cache)
-        self._index = Index(root, self._cache, self._witness.saw)
+        self._audit = Audit(data / "prompt-audit" / own)
+        self._index = Index(root, self._cache, self._audit)
         self._watch = Watch(self._index)
         self._search = Search(self._index, self._cache)
         self._lock = Lock(root)
@@ -85,11 +83,11 @@ class Registry:
         return self._index.scanned.is_set()
 
     def start(self) -> None:
-        """Begin to read and to watch the folder, in the background."""
+        """Begin to read and to watch the folder, in the backbootstrap."""
         self._watch.start()
 
     def close(self) -> None:
-        """End what runs in the background."""
+        """End what runs in the backbootstrap."""
         self._watch.close()
         self._cache.close()
 
@@ -119,19 +117,19 @@ class Registry:
         BadRequest also when the file was changed by hand and what was saved is not known.
         """
         ref = Ref.parse(ref) if isinstance(ref, str) else ref
-        shelf = self._known(ref.name)
+        prompt = self._known(ref.name)
         if ref.number is not None:
-            return self._numbered(shelf, ref.number)
+            return self._numbered(prompt, ref.number)
         if ref.label == LATEST:
-            return self._latest(shelf)
-        history = shelf.labels().history
+            return self._latest(prompt)
+        history = prompt.labels().history
         move = history.last(ref.label)
         if move is None or move.to is None:
             known = ", ".join([LATEST, *history.positions()])
             raise NotFound(f"{ref.name} has no label {ref.label}.", f"It has {known}.")
-        version = self._numbered(shelf, move.to)
-        card = shelf.card(move.to)
-        if card is None or card.facts is None or card.facts.hash != move.content:
+        version = self._numbered(prompt, move.to)
+        file = prompt.file(move.to)
+        if file is None or file.facts is None or file.facts.hash != move.content:
             raise BadRequest(
                 f"{version.ref} is another one than when {ref.label} was set to it: its file was replaced.",
                 f"Bring {ref.name}/v{move.to}.yaml back with git, or read it and move {ref.label} to it again.",
@@ -140,8 +138,8 @@ class Registry:
 
     def versions(self, name: str) -> Versions:
         """All versions that can be used, newest first."""
-        shelf = self._known(name)
-        found = [shelf.version(number) for number in reversed(shelf.entry().numbers)]
+        prompt = self._known(name)
+        found = [prompt.version(number) for number in reversed(prompt.entry().numbers)]
         return [version for version in found if version]
 
     def save(
@@ -157,9 +155,8 @@ class Registry:
     ) -> Saved:
         """Write the next version, unless there is one with the same content, description and tags: then that one is
         given back and nothing changes, also when it is an old one."""
-        shelf = self._index.shelf(check_name(name))
-        about = (content, description, tags, change, author, parent)
-        saved = changes.save(self.root, self._lock, shelf, *about, self._numbers)
+        prompt = self._index.folder(check_name(name))
+        saved = changes.save(self.root, self._lock, prompt, content, description, tags, change, author, parent)
         self._index.refresh([name])
         return saved
 
@@ -172,19 +169,19 @@ class Registry:
         it stays, and the move that brought it there is given back. A protected label needs a reason, and its gates
         may refuse.
         """
-        shelf = self._known(name)
-        target = None if to is None else self._numbered(shelf, to)
+        prompt = self._known(name)
+        target = None if to is None else self._numbered(prompt, to)
         by = changes.line(by, "name of who moves the label", changes.LONGEST_WHO) or "unknown"
         why = changes.line(why, "reason")
         allowed = check_label(label) not in self.protected
-        if not allowed and not changes.stays(shelf.labels().history, label, target):
+        if not allowed and not changes.stays(prompt.labels().history, label, target):
             if not why:
                 raise BadRequest(f"{label} is protected: it moves only with a reason.", "Say why it moves.")
             if target is not None:
                 for gate in self.gates:
                     gate(target, label)
             allowed = True
-        made = changes.move(self._lock, shelf, label, target, by, why, expect, allowed)
+        made = changes.move(self._lock, prompt, label, target, by, why, expect, allowed)
         self._index.refresh([name])
         return made
 
@@ -214,17 +211,16 @@ class Registry:
 
     def verify(self) -> Findings:
         """Read everything again and say what is not as it was saved. Nothing found is an empty list."""
-        heads = self._witness.heads()
         found: Findings = []
         names: set[str] = set()
         waiting = [""]
         unkept, root = Cache(None), Root.of(self.root)
         while waiting:
-            shelf = PromptFolder(root, waiting.pop(), unkept, lambda name, history: None)
-            found += verify.check(shelf, heads)
-            waiting += shelf.listing().folders
-            names |= {shelf.name} if shelf.exists() else set()
-        found += verify.gone(names, heads)
+            folder = PromptFolder(root, waiting.pop(), unkept, None)
+            found += audit.check(folder, self._audit)
+            waiting += folder.listing().folders
+            names |= {folder.name} if folder.exists() else set()
+        found += audit.gone(names, self._audit)
         return sorted(found, key=lambda finding: (finding.name, finding.what))
 
     def search(self, text: str, limit: int = 30) -> Finds:
@@ -247,28 +243,28 @@ class Registry:
             self._index.scan()
 
     def _known(self, name: str) -> PromptFolder:
-        shelf = self._index.shelf(check_name(name))
-        if not shelf.exists():
+        prompt = self._index.folder(check_name(name))
+        if not prompt.exists():
             names = [entry.name for entry in self.list() if entry.name[0] == name[0]]
             near = difflib.get_close_matches(name, names[:NEAR], 3)
             hint = f"Did you mean {', '.join(near)}?" if near else "Look at the list of prompts."
             raise NotFound(f"There is no prompt called {name}.", hint)
-        self._index.keep(shelf)
-        return shelf
+        self._index.keep(prompt)
+        return prompt
 
-    def _numbered(self, shelf: PromptFolder, number: int) -> Version:
-        version = shelf.version(number)
+    def _numbered(self, prompt: PromptFolder, number: int) -> Version:
+        version = prompt.version(number)
         if version is None:
-            known = shelf.listing().numbers
+            known = prompt.listing().numbers
             hint = f"The newest is v{known[-1]}." if known else "Save one."
-            raise NotFound(f"{shelf.name} has no version {number}.", hint)
+            raise NotFound(f"{prompt.name} has no version {number}.", hint)
         return version
 
-    def _latest(self, shelf: PromptFolder) -> Version:
-        if version := shelf.latest():
+    def _latest(self, prompt: PromptFolder) -> Version:
+        if version := prompt.latest():
             return version
-        cards = [shelf.card(number) for number in reversed(shelf.listing().numbers)]
-        problem = next((card.problem for card in cards if card and card.problem), None)
+        files = [prompt.file(number) for number in reversed(prompt.listing().numbers)]
+        problem = next((file.problem for file in files if file and file.problem), None)
         if problem is None:
-            raise NotFound(f"{shelf.name} has no version.", "Save one.")
+            raise NotFound(f"{prompt.name} has no version.", "Save one.")
         raise BadRequest(problem.what, problem.fix)

@@ -72,8 +72,9 @@ class Search:
     def _by_words(self, wanted: list[str]) -> dict[str, tuple[int, bool]]:
         """Of each prompt that fits the number of the version, and whether it is its texts that fit; best first."""
         found: list[tuple[int, int, str, int]] = []
-        for name, versions in self._index.words().items():
-            for words in versions:
+        for look in self._index.prompts():
+            name = look.entry.name
+            for words in look.words:
                 rank = words.rank(wanted)
                 if rank is not None:
                     found.append((rank, len(name), name, words.number))
@@ -98,9 +99,8 @@ class Search:
     def _snippet(self, name: str, number: int, words: list[str], in_texts: bool) -> str:
         from core.text import snippet  # loads the database's libraries; the command line does not
 
-        shelf = self._index.shelf(name)
-        card = shelf.card(number)
-        version = self._cache.version(name, number, card.facts.raw) if card and card.facts else None
+        file = self._index.folder(name).file(number)
+        version = self._cache.version(name, number, file.facts.raw) if file and file.facts else None
         if version is None:
             return ""
         return snippet(texts(version) if in_texts or not version.description else version.description, words)
@@ -132,19 +132,18 @@ class PromptSource:
         return list(self._index.marks().values())
 
     def items(self, ids: Sequence[str]) -> list[Item]:
-        marks = self._index.marks()
-        entries = {entry.name: entry for entry in self._index.entries()}
+        looks = {look.mark: look for look in self._index.prompts()}
         found = []
         for id in ids:
             name = parts(id)[0]
-            latest = entries[name].latest if name in entries else None
-            if latest is not None and marks.get(name) == id:
+            latest = looks[id].entry.latest if id in looks else None
+            if latest is not None:
                 found.append(Item(id, _pieces(latest), {"name": name}))
         return found
 
 
 def parts(mark: str) -> tuple[str, int]:
-    """Name and number of what a shelf's mark stands for."""
+    """Name and number that a mark stands for."""
     name, _, rest = mark.partition("@")
     return name, int(rest.partition(":")[0])
 

@@ -63,13 +63,13 @@ class Watch:
 
     def _read(self) -> None:
         """The newest versions, so that a list does not have to."""
-        for entry in self._index.entries():
+        for look in self._index.prompts():
             if self._stop.is_set():
                 return
             try:
-                _ = entry.latest
+                _ = look.entry.latest
             except Exception as error:  # whoever asks for it is told; the thread must live on
-                log.info("prompts.read", prompt=entry.name, error=type(error).__name__)
+                log.info("prompts.read", prompt=look.entry.name, error=type(error).__name__)
 
     def _scan(self) -> None:
         began = time.monotonic()
@@ -85,7 +85,7 @@ class Watch:
 
         # Each folder by itself: a watch that goes down by itself follows links, out of the registry.
         generation = self._index.generation
-        folders = self._index.folders()
+        folders = self._index.paths()
         root = self._index.root.resolve()
         inside = [root / folder.relative_to(self._index.root) for folder in folders]
         changes = watch(
