@@ -13,10 +13,10 @@ import os
 import secrets
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from cachetools import LRUCache, TTLCache
 from itsdangerous import BadSignature, TimestampSigner
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -59,10 +59,9 @@ class Visitors:
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self.shared = settings.shared
-        self._clock = clock
         self._lock = threading.Lock()
-        self._keys: OrderedDict[str, tuple[float, dict[str, str]]] = OrderedDict()  # by session, last used last
-        self._networks: OrderedDict[str, str] = OrderedDict()  # by visitor, who asked last is last
+        self._keys: TTLCache[str, dict[str, str]] = TTLCache(MOST_SESSIONS, KEYS_LIFE, timer=clock)  # by session
+        self._networks: LRUCache[str, str] = LRUCache(MOST_NETWORKS)  # by visitor
         secret = settings["PARLEY_SECRET"] or _kept_secret(settings.data_dir / "secret")
         # Cookies do not know ports: two Parleys on one host must not take each other's for forged.
         self._suffix = hashlib.sha256(f"cookie name {secret}".encode()).hexdigest()[:8]
@@ -79,12 +78,12 @@ class Visitors:
     def keys(self, session: str) -> Keys:
         """The keys of one browser session, empty when there are none (any more)."""
         with self._lock:
-            self._forget()
-            held = self._keys.pop(session, None)
+            self._keys.expire()
+            held = self._keys.get(session)
             if held is None:
                 return Keys()
-            self._keys[session] = (self._clock(), held[1])
-            return Keys(held[1])
+            self._keys[session] = held  # every use counts anew
+            return Keys(held)
 
     def set_key(self, session: str, provider: str, key: str) -> None:
         """Keep a key for this browser session. BadRequest, which does not show it, if it cannot be one."""
@@ -94,31 +93,24 @@ class Visitors:
             )
         cleaned = clean_key(key)
         with self._lock:
-            self._forget()
-            _, held = self._keys.pop(session, (0.0, {}))
-            self._keys[session] = (self._clock(), {**held, provider: cleaned})
-            while len(self._keys) > MOST_SESSIONS:
-                self._keys.popitem(last=False)
+            self._keys[session] = {**self._keys.get(session, {}), provider: cleaned}
 
     def drop_key(self, session: str, provider: str) -> None:
         """Forget one key. It is no error if there is none."""
         with self._lock:
-            self._forget()
-            used, held = self._keys.pop(session, (0.0, {}))
+            held = self._keys.pop(session, {})
             if rest := {name: key for name, key in held.items() if name != provider}:
-                self._keys[session] = (used, rest)
+                self._keys[session] = rest
 
     def came_from(self, visitor: str, address: str) -> None:
         """Remember where a visitor asked from last."""
         with self._lock:
-            self._networks.pop(visitor, None)
             self._networks[visitor] = network_of(address)
-            if len(self._networks) > MOST_NETWORKS:
-                self._networks.popitem(last=False)
 
     def network_of(self, visitor: str) -> str:
         """Where the visitor asked from last, see `core.hosts.network_of`; "" if that is not known (any more)."""
-        return self._networks.get(visitor, "")
+        with self._lock:
+            return self._networks.get(visitor, "")
 
     def read(self, kind: str, cookies: Mapping[str, str]) -> tuple[str, float]:
         """The id in a cookie and its age in seconds; ("", 0) if it is missing, forged or too old."""
@@ -141,14 +133,6 @@ class Visitors:
 
     def cookie_name(self, kind: str) -> str:
         return f"parley_{kind}_{self._suffix}"
-
-    def _forget(self) -> None:
-        now = self._clock()
-        while self._keys:
-            session, (used, _) = next(iter(self._keys.items()))
-            if now - used < KEYS_LIFE:
-                return
-            del self._keys[session]
 
 
 class _Middleware:

@@ -12,11 +12,11 @@ import hashlib
 import os
 import threading
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cachetools import LRUCache
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
@@ -152,16 +152,16 @@ class _Kept:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # held for moments only, never while a file is looked at
-        self._answers: OrderedDict[Ref, tuple[_Kept.Answer, _State]] = OrderedDict()
-        self._bytes = 0
+        self._answers: LRUCache[Ref, tuple[_Kept.Answer, _State]] = LRUCache(
+            MOST_KEPT, lambda kept: len(kept[0].body) + EACH
+        )
 
     def fresh(self, ref: Ref) -> tuple[bytes, bytes] | None:
         """Body and ETag if nothing has changed: some looks at the disk, 20 microseconds, that wait for nobody."""
         with self._lock:
             kept = self._answers.get(ref)
-            if kept is None:
-                return None
-            self._answers.move_to_end(ref)
+        if kept is None:
+            return None
         answer, state = kept
         return (answer.body, answer.tag) if _state(answer) == state else None
 
@@ -169,15 +169,10 @@ class _Kept:
         """`since`: when its making began (ns). A file that has changed so lately might change again unseen."""
         state = _state(answer) if answer.files and len(answer.body) <= LARGEST_KEPT else None
         with self._lock:
-            if old := self._answers.pop(ref, None):
-                self._bytes -= len(old[0].body) + EACH
-            if state is None or not all(files.settled(stamp, since) for stamp in state[1] if stamp):
-                return
-            self._answers[ref] = answer, state
-            self._bytes += len(answer.body) + EACH
-            while self._bytes > MOST_KEPT:
-                _, (oldest, _) = self._answers.popitem(last=False)
-                self._bytes -= len(oldest.body) + EACH
+            if state is not None and all(files.settled(stamp, since) for stamp in state[1] if stamp):
+                self._answers[ref] = answer, state
+            else:
+                self._answers.pop(ref, None)
 
 
 def _files(root: Path, version: Version, latest: Version) -> tuple[tuple[str, ...], tuple[str, ...]]:

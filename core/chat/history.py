@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
+
+from cachetools import LRUCache
 
 from core.conversations import Conversation, Conversations, StoredFile, Turn
 from core.errors import BadRequest, NotFound
@@ -28,33 +30,22 @@ class PreparedFiles:
     """The files that were prepared last, so that not every turn reads them anew. Safe from any thread."""
 
     def __init__(self, most: int = MOST_FILES, most_bytes: int = MOST_BYTES) -> None:
-        self._most = most
-        self._most_bytes = most_bytes
         self._lock = threading.Lock()
-        self._files: OrderedDict[tuple[object, ...], tuple[Prepared, int]] = OrderedDict()  # last used last
-        self.bytes = 0
+        # A small file counts as much as the average one may, so that there are never more than `most`.
+        self._files: LRUCache[tuple[object, ...], Prepared] = LRUCache(
+            most_bytes, lambda prepared: max(_size(prepared), most_bytes // most)
+        )
 
     def __len__(self) -> int:
         return len(self._files)
 
     def get(self, key: tuple[object, ...]) -> Prepared | None:
         with self._lock:
-            found = self._files.get(key)
-            if found is None:
-                return None
-            self._files.move_to_end(key)
-            return found[0]
+            return self._files.get(key)
 
     def put(self, key: tuple[object, ...], prepared: Prepared) -> None:
-        size = _size(prepared)
-        if size > self._most_bytes:
-            return
-        with self._lock:
-            self.bytes -= self._files.pop(key, (prepared, 0))[1]
-            self._files[key] = prepared, size
-            self.bytes += size
-            while len(self._files) > self._most or self.bytes > self._most_bytes:
-                self.bytes -= self._files.popitem(last=False)[1][1]
+        with self._lock, contextlib.suppress(ValueError):  # larger than all may be together
+            self._files[key] = prepared
 
 
 class History:

@@ -6,11 +6,11 @@ Kept in memory only. What a visitor's own key has paid for is given to nobody el
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 import orjson
+from cachetools import LRUCache
 
 from core.gateway._call import Call, Events, Handler, Layer, LayerContext
 from core.messages import Done, TextDelta, ThinkingDelta, TokenLogprob, ToolUse
@@ -44,27 +44,19 @@ class Answers:
     """The answers used last, up to `capacity` bytes."""
 
     def __init__(self, capacity: int = CAPACITY) -> None:
-        self._capacity = capacity
-        self._kept: OrderedDict[bytes, tuple[Answer, int]] = OrderedDict()
-        self.size = 0
+        self._kept: LRUCache[bytes, Answer] = LRUCache(capacity, lambda answer: answer.size)
+
+    @property
+    def size(self) -> float:
+        """Bytes, roughly."""
+        return self._kept.currsize
 
     def get(self, key: bytes) -> Answer | None:
-        found = self._kept.get(key)
-        if found is None:
-            return None
-        self._kept.move_to_end(key)
-        return found[0]
+        return self._kept.get(key)
 
     def put(self, key: bytes, answer: Answer) -> None:
-        size = answer.size
-        if size > self._capacity // 4:
-            return
-        if key in self._kept:
-            self.size -= self._kept.pop(key)[1]
-        self._kept[key] = answer, size
-        self.size += size
-        while self.size > self._capacity:
-            self.size -= self._kept.popitem(last=False)[1][1]
+        if answer.size <= self._kept.maxsize // 4:
+            self._kept[key] = answer
 
 
 def make(context: LayerContext) -> Layer:

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
-import sys
 from pathlib import Path
 from typing import BinaryIO
 
+from filelock import lock_descriptor
+
 from core.errors import StorageError
 
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
-
 NAME = "parley.lock"
-FAR = 1 << 30  # Windows locks bytes: one far beyond the text, so that others can still read who holds it
 
 
 class FolderLock:
@@ -34,8 +29,9 @@ class FolderLock:
         path = folder / NAME
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)
         try:
-            words = file.read(200).decode("ascii", "replace").split()
-            if not _lock(file):
+            held = not lock_descriptor(file.fileno(), blocking=False)
+            words = _text(file).split()
+            if held:
                 holder = f"process {words[0]}" if words else "another process"
                 raise StorageError(
                     f"The data folder {folder.name} is used by another Parley ({holder}).",
@@ -54,13 +50,8 @@ class FolderLock:
         self._file.close()
 
 
-def _lock(file: BinaryIO) -> bool:
+def _text(file: BinaryIO) -> str:
     try:
-        if sys.platform == "win32":
-            file.seek(FAR)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True
+        return file.read(200).decode("ascii", "replace")
+    except OSError:  # Windows lets nobody else read what is locked
+        return ""

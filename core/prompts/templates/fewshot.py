@@ -10,8 +10,9 @@ import hashlib
 import json
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+
+from cachetools import LRUCache
 
 from core.errors import StorageError
 from core.prompts.content import Content, Example
@@ -46,7 +47,7 @@ class Examples:
         self._embedder = embedder
         self._vectors = vectors
         self._whole = whole
-        self._made: OrderedDict[str, Matrix] = OrderedDict()
+        self._made: LRUCache[str, Matrix] = LRUCache(KEPT)
         self._lock = threading.Lock()
 
     def nearest(self, content: Content, question: str) -> tuple[Example, ...]:
@@ -112,8 +113,6 @@ class Examples:
             made = self._embedder.embed([example.input for example in content.examples])
             with self._lock:
                 self._made[name] = made
-                while len(self._made) > KEPT:
-                    self._made.popitem(last=False)
         similarities: Matrix = made @ self._embedder.embed([question])[0]
         return [float(one) if row.any() else NEVER for one, row in zip(similarities, made, strict=True)]
 
