@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
-from functools import cached_property
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +17,13 @@ from core.errors import BadRequest
 from core.names import Ref
 from core.permissions import make_open
 from core.prompts import formats
-from core.prompts.formats import Exported, ExportFile, Imported, ImportedVersion, Loss, Plan
-from core.prompts.formats._given import Given
+from core.prompts.formats import Exported, ExportFile, Imported, ImportedVersion, Loss, Plan, _given
 from core.prompts.registry import files, labels
 from core.prompts.registry.listing import FILE
 from core.prompts.registry.registry import Registry
 from core.prompts.version import SCHEMA_FILE, Version
 
 WHOLE = ("json", "yaml")  # formats that hold all versions, labels and includes
-LARGEST = 20_000_000  # bytes of a file of another program
-LARGEST_OWN = 500_000_000  # bytes of an export of a registry, which may be as large as the registry
-_OWN = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\{\s*)?[\"']?format[\"']?\s*:\s*[\"']?parley-prompts\b")
 _ROOM = "Make room in the folder for temporary files."
 SHOWN = 20  # versions that are named one by one
 
@@ -37,7 +31,7 @@ SHOWN = 20  # versions that are named one by one
 def bring_in(context: CommandContext, arguments: argparse.Namespace) -> Output:
     """All files are read before the first byte is written."""
     plans = [
-        _read(data, name, arguments.format or None)
+        formats.read(data, name, arguments.format or None)
         for given in arguments.file
         for name, data in _inputs(given, arguments.format)
     ]
@@ -55,7 +49,7 @@ def bring_in(context: CommandContext, arguments: argparse.Namespace) -> Output:
         "labels": [{"name": name, "label": label, "to": to} for name, label, to in done.labels_moved],
         "losses": [asdict(loss) for loss in plan.losses],
     }
-    text = "".join(f"{line}\n" for line in _told(done, plan, arguments.dry_run))
+    text = "".join(f"{line}\n" for line in _told(done, arguments.dry_run))
     return Output(text, data, notes=_losses(plan.losses))
 
 
@@ -91,7 +85,7 @@ def _inputs(given: str, format_id: str) -> Iterator[tuple[str, bytes]]:
     path = Path(given).expanduser()
     if given == STDIN or not path.is_dir():
         near = ("stdin",) if given == STDIN else path.absolute().parts[-2:]
-        yield "/" + "/".join(part.strip("/\\") for part in near), read_input(given, LARGEST, _most)
+        yield "/" + "/".join(part.strip("/\\") for part in near), read_input(given, _given.LARGEST, _given.most_bytes)
         return
     known = {end for one in formats.formats() if format_id in ("", one.id) for end in one.extensions}
     found = sorted(
@@ -106,34 +100,7 @@ def _inputs(given: str, format_id: str) -> Iterator[tuple[str, bytes]]:
     if not found:
         raise BadRequest(f"There are no prompts in {given}.", f"Files end with {', '.join(sorted(known))}.")
     for file in found:
-        yield file.relative_to(path).as_posix(), read_input(str(file), LARGEST, _most)
-
-
-def _most(start: bytes) -> int:
-    """How many bytes a file may have that begins so."""
-    return LARGEST_OWN if _OWN.match(start) else LARGEST
-
-
-class _Export(Given):
-    """A registry's own export, however large: `_most` stands for its size."""
-
-    @cached_property
-    def text(self) -> str:
-        try:
-            return self._data.decode("utf-8-sig").replace("\r\n", "\n")
-        except UnicodeDecodeError as error:
-            line = self._data.count(b"\n", 0, error.start) + 1
-            raise BadRequest(f"{self.filename}, line {line}, is not UTF-8 text.", "Save it as UTF-8.") from None
-
-
-def _read(data: bytes, name: str, format_id: str | None) -> Plan:
-    """As `exchange.read`, which refuses large files: one that says that it is an export is read all the same."""
-    if len(data) > LARGEST and format_id in (None, *WHOLE) and _OWN.match(data):
-        given = _Export(data, name)
-        for one in formats.formats():
-            if one.id in WHOLE and format_id in (None, one.id) and one.fits(given):
-                return replace(one.read(given), source=given.filename)
-    return formats.read(data, name, format_id)
+        yield file.relative_to(path).as_posix(), read_input(str(file), _given.LARGEST, _given.most_bytes)
 
 
 @contextlib.contextmanager
@@ -194,7 +161,7 @@ def _together(plans: Sequence[Plan]) -> Plan:
     )
 
 
-def _told(done: Imported, plan: Plan, dry: bool) -> Iterator[str]:
+def _told(done: Imported, dry: bool) -> Iterator[str]:
     save, be = ("Would save", "would be") if dry else ("Saved", "is")
     for saved in done.versions[:SHOWN]:
         yield f"{save} {saved.ref}."

@@ -124,7 +124,7 @@ def from_values(values: dict[str, Any], name: str, number: int, where: str) -> V
     return Version(
         name,
         number,
-        _content_of(file),
+        content_of(file),
         file.description,
         file.tags,
         file.change,
@@ -144,5 +144,6 @@ def _seal(fields: Mapping[str, Any], name: str, number: int) -> str:
     return digest({**fields, "name": name, "number": number})
 
 
-def _content_of(file: PromptFile) -> Content:
+def content_of(file: PromptFile) -> Content:
+    """What of a file shapes a call."""
     return Content.model_construct(**{name: getattr(file, name) for name in Content.model_fields})

@@ -161,7 +161,6 @@ def test_a_pipe_in_a_folder_is_left_out(prompts: Prompts) -> None:
 def test_an_export_may_be_larger_than_the_files_of_others(
     included: Prompts, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
-    monkeypatch.setattr(_prompt_files, "LARGEST", 1000)
     monkeypatch.setattr(_given, "LARGEST", 1000)
     assert included("export", "--out", f"all.{form}")[0] == 0
     assert Path(f"all.{form}").stat().st_size > 1000
@@ -172,7 +171,7 @@ def test_an_export_may_be_larger_than_the_files_of_others(
     Path("large.json").write_text(OTHER + " " * 1000)
     code, _, err = included("import", "large.json")
     assert code == 1 and "large.json is larger than 0.001 MB" in err
-    monkeypatch.setattr(_prompt_files, "LARGEST_OWN", 1100)
+    monkeypatch.setattr(_given, "LARGEST_OWN", 1100)
     code, _, err = included("import", f"all.{form}")
     assert code == 1 and f"all.{form} is larger than 0.0011 MB" in err
 

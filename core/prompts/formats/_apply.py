@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -12,7 +11,6 @@ from core.names import LATEST, Ref, check_name
 from core.prompts.content import LARGEST
 from core.prompts.formats._given import NOTHING
 from core.prompts.formats._model import Imported, ImportedVersion, Plan
-from core.prompts.formats._whole import move_values
 from core.prompts.registry import changes, files, labels
 from core.prompts.registry.records import Move
 from core.prompts.templates.templates import Templates
@@ -226,8 +224,7 @@ def _move(registry: Registry, prompt: _Prompt, plan: Plan, by: str) -> list[tupl
 
 
 def _restore_history(registry: Registry, prompt: _Prompt) -> None:
-    lines = [json.dumps(move_values(move), ensure_ascii=False, separators=(",", ":")) for move in prompt.history]
-    data = "".join(f"{line}\n" for line in lines).encode()
+    data = b"".join(labels.line_of(move) + b"\n" for move in prompt.history)
     try:
         folder = files.make_folders(registry.root, prompt.name)
         if not files.create(folder, labels.FILE, data, files.Lock(registry.root)):

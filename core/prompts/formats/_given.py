@@ -12,7 +12,8 @@ from typing import Any, Literal
 from core.errors import BadRequest
 from core.prompts import yamltext
 
-LARGEST = 20_000_000  # bytes
+LARGEST = 20_000_000  # bytes of a file of another program
+LARGEST_OWN = 500_000_000  # bytes of an export of a registry, which may be as large as the registry
 DEEPEST = 100  # levels of JSON
 NOTHING = "Nothing was imported. Correct the file and try again."
 _KINDS: dict[str, Literal["json", "yaml", "text"]] = {
@@ -22,6 +23,7 @@ _KINDS: dict[str, Literal["json", "yaml", "text"]] = {
     ".prompt": "text",
     ".prompty": "text",
 }
+_OWN = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\{\s*)?[\"']?format[\"']?\s*:\s*[\"']?parley-prompts\b")
 _UNSAVABLE = re.compile("[\x00\ud800-\udfff]")
 _DELIMITER = re.compile(r"(?:---|\+\+\+)[ \t]*")
 
@@ -33,6 +35,11 @@ class Split:
     fields: dict[str, Any]
     body: str
     declared: bool  # whether there is a frontmatter at all
+
+
+def most_bytes(start: bytes) -> int:
+    """How many bytes a file may have that begins so."""
+    return LARGEST_OWN if _OWN.match(start) else LARGEST
 
 
 class Given:
@@ -47,9 +54,10 @@ class Given:
     @cached_property
     def text(self) -> str:
         """The whole file, with one kind of line end."""
-        if len(self._data) > LARGEST:
+        most = most_bytes(self._data[:1000])
+        if len(self._data) > most:
             raise BadRequest(
-                f"{self.filename} is larger than {LARGEST // 1_000_000} MB.", "Import it in several smaller files."
+                f"{self.filename} is larger than {most / 1e6:g} MB.", "Import it in several smaller files."
             )
         try:
             text = self._data.decode("utf-8-sig")

@@ -11,18 +11,18 @@ import datetime
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from core.errors import BadRequest
-from core.prompts.content import Content, checked
+from core.prompts.content import checked
 from core.prompts.formats._fields import Fields, Place
 from core.prompts.formats._given import NOTHING, Given
 from core.prompts.formats._model import Exported, ImportedVersion, Loss, Plan
 from core.prompts.formats._reading import Names, Reading
 from core.prompts.registry import labels
 from core.prompts.registry.records import Move
-from core.prompts.version import PromptFile, Version
+from core.prompts.version import PromptFile, Version, content_of
 
 FORMAT = "parley-prompts"
 VERSION = 1
@@ -46,7 +46,7 @@ def value_of(entries: Sequence[Exported]) -> dict[str, Any]:
         if entry.labels:
             prompt["labels"] = dict(entry.labels)
         if entry.history:
-            prompt["history"] = [move_values(move) for move in reversed(entry.history)]
+            prompt["history"] = [labels.values_of(move) for move in reversed(entry.history)]
         prompt["versions"] = [_version(version) for version in reversed(entry.versions)]
         prompts.append(prompt)
     return {"format": FORMAT, "version": VERSION, "prompts": prompts}
@@ -56,11 +56,6 @@ def _version(version: Version) -> dict[str, Any]:
     fields = version.as_dict()
     del fields["seal"]
     return {"number": version.number, **fields}
-
-
-def move_values(move: Move) -> dict[str, Any]:
-    """A move as a line of labels.jsonl holds it."""
-    return asdict(move) | {"time": move.time.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
 
 
 def read(given: Given) -> Plan:
@@ -109,7 +104,7 @@ def _draft(item: Place, name: str, losses: list[Loss], number: int | None = None
         if number is None:
             raise item.wrong("has no number")
     file = checked(PromptFile, values, f"{item.where}: {item.path or name}")
-    content = Content.model_construct(**{field: getattr(file, field) for field in Content.model_fields})
+    content = content_of(file)
     if file.hash and file.hash != content.digest():
         losses.append(Loss(name, f"v{number}.hash", "does not fit the text: it was changed after it was written"))
     return ImportedVersion(

@@ -118,7 +118,7 @@ def read(given: Given) -> Plan:
         _inputs(fields, reading),
         model=model,
         parameters=parameters,
-        schema=_outputs(fields, reading),
+        schema=_outputs(fields),
         description=fields.take("description").text(""),
         tags=_either(fields, metadata, "tags").texts(),
         author=", ".join(_either(fields, metadata, "authors").texts()),
@@ -257,7 +257,7 @@ def _samples(fields: Fields, reading: Reading) -> list[tuple[str, Any]]:
     return [(name, inner.value) for name, inner in place.fields().each()]
 
 
-def _outputs(fields: Fields, reading: Reading) -> dict[str, Any] | None:
+def _outputs(fields: Fields) -> dict[str, Any] | None:
     place = fields.take("outputs") if "outputs" in fields else fields.take("outputSchema")
     given = place.value
     if isinstance(given, dict) and isinstance(given.get("properties"), dict | list):

@@ -33,21 +33,21 @@ class LabelCache:
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
-        self._labels = NOTHING
+        self.labels = NOTHING  # as of the last look
 
     def look(self, listing: Listing) -> Labels:
         """The same object as before when nothing has changed. `listing`: what is in the folder now."""
         found = self._read(listing)
         for _ in range(TRIES):  # git takes a file away before it writes the new one
-            if len(found.history.moves) >= len(self._labels.history.moves):
+            if len(found.history.moves) >= len(self.labels.history.moves):
                 break
             time.sleep(PAUSE)
             found = self._read(self._folder.look())
-        self._labels = found
+        self.labels = found
         return found
 
     def _read(self, listing: Listing) -> Labels:
-        name, old = self._folder.name, self._labels
+        name, old = self._folder.name, self.labels
         if not listing.history:
             return NOTHING
         try:

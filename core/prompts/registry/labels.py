@@ -118,8 +118,14 @@ def _hash(values: Mapping[str, Any]) -> str:
     return digest({name: value for name, value in values.items() if name != "hash"})
 
 
-def _values(move: Move) -> dict[str, Any]:
+def values_of(move: Move) -> dict[str, Any]:
+    """What a line of the file says, by field."""
     return asdict(move) | {"time": move.time.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
+
+
+def line_of(move: Move) -> bytes:
+    """The move as a line of the file, without its line break."""
+    return json.dumps(values_of(move), ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def following(history: History, label: str, to: int | None, content: str, by: str, why: str) -> Move:
@@ -138,18 +144,17 @@ def following(history: History, label: str, to: int | None, content: str, by: st
         previous=last.hash if last else "",
         hash="",
     )
-    return replace(move, hash=_hash(_values(move)))
+    return replace(move, hash=_hash(values_of(move)))
 
 
 def append(path: Path, history: History, move: Move) -> None:
     """Add a line, on the disk when this returns. OSError, and nothing is added, when that cannot be."""
     new = not path.exists()
-    line = json.dumps(_values(move), ensure_ascii=False, separators=(",", ":")).encode()
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     with os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0) as file:
         file.truncate(history.end)  # what a crash left of a line
         file.seek(history.end)
-        data = (b"" if history.ended else b"\n") + line + b"\n"
+        data = (b"" if history.ended else b"\n") + line_of(move) + b"\n"
         try:
             if file.write(data) != len(data):
                 raise OSError(28, "no space")

@@ -63,7 +63,6 @@ class PromptFolder:
         self._cache = cache
         self._audit = audit
         self._label_cache = LabelCache(self._folder)
-        self._labels = Labels()
         self._files: dict[int, VersionFile] = {}
         self._look = Look(Listing(), PromptEntry(name, (), None, {}))
         self._seen: object = None  # what `_look` was made from
@@ -167,10 +166,10 @@ class PromptFolder:
         return Look(listing, entry, tuple(one.words for _, one in reversed(facts)), newest.tags, mark)
 
     def _labelled(self, listing: Listing) -> Labels:
+        old = self._label_cache.labels.history
         found = self._label_cache.look(listing)
-        if self._audit and found.history != self._labels.history:
+        if self._audit and found.history != old:
             self._audit.saw(self.name, found.history)
-        self._labels = found
         return found
 
     def _newest(self, number: int, facts: Facts) -> Version | None:
