@@ -227,7 +227,7 @@ def rehashed(lines: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize(
     ("change", "line"),
     [(changed, 2), (removed, 2), (swapped, 2), (repeated, 3), (rehashed, 3)],
-    ids=lambda v: getattr(v, "__name__", str(v)),
+    ids=lambda value: getattr(value, "__name__", None),
 )
 def test_a_broken_chain_is_noticed_and_nothing_behind_it_counts(
     three: Registry, again: Callable[..., Registry], change: Callable[[list[dict[str, Any]]], None], line: int

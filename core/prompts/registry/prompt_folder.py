@@ -42,14 +42,10 @@ class Look:
 
     listing: Listing
     entry: PromptEntry
+    head: str  # what is shown in the list and can be filtered by, folded
     words: tuple[Words, ...] = ()  # of the versions that can be used, newest first
     tags: tuple[str, ...] = ()  # of the newest
     mark: str = ""  # changes with the newest version
-
-    @property
-    def head(self) -> str:
-        """What is shown in the list and can be filtered by, folded."""
-        return self.words[0].line[: self.words[0].ends[2]] if self.words else fold(self.entry.name)
 
 
 class PromptFolder:
@@ -64,7 +60,7 @@ class PromptFolder:
         self._audit = audit
         self._label_cache = LabelCache(self._folder)
         self._files: dict[int, VersionFile] = {}
-        self._look = Look(Listing(), PromptEntry(name, (), None, {}))
+        self._look = Look(Listing(), PromptEntry(name, (), None, {}), "")
         self._seen: object = None  # what `_look` was made from
 
     @property
@@ -156,14 +152,15 @@ class PromptFolder:
 
     def _made(self, listing: Listing, facts: list[tuple[int, Facts]], entry: PromptEntry) -> Look:
         if not facts:
-            return Look(listing, entry)
+            return Look(listing, entry, fold(self.name))
         number, newest = facts[-1]
         if latest := self._cache.recent(self.name, number, newest.raw):
             entry = replace(entry, latest=latest)
         else:
             entry = Unread(entry, lambda: self._newest(number, newest))
         mark = f"{self.name}@{number}:{newest.raw[:12]}"
-        return Look(listing, entry, tuple(one.words for _, one in reversed(facts)), newest.tags, mark)
+        words = tuple(one.words for _, one in reversed(facts))
+        return Look(listing, entry, words[0].line[: words[0].ends[2]], words, newest.tags, mark)
 
     def _labelled(self, listing: Listing) -> Labels:
         old = self._label_cache.labels.history
