@@ -212,7 +212,7 @@ PROGRAM = """
 import asyncio, signal, sys
 from pathlib import Path
 from core.messages import ChatRequest, Message, Parameters, TextDelta
-from core.models import ModelInfo
+from core.models.info import ModelInfo
 from core.providers.embedded import Embedded
 
 async def main():

@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BEGIN = """
 import os, signal, sys
 from core.errors import BadRequest
-from core.prompts import Registry, labels
+from core.prompts import Registry
+from core.prompts.registry import labels
 from core.settings import Settings
 from tests.prompt_files import says
 registry = Registry.open(Settings.of({"PARLEY_DATA_DIR": sys.argv[1], "PARLEY_PROMPTS_DIR": sys.argv[2]}, None))
