@@ -85,7 +85,8 @@ class Services:
         examples = fewshot.Examples(registry.newest, embed, vectors, lambda: registry.scanned)
         vectors.attach(fewshot.COLLECTION, examples)
         registry.watch(lambda names: examples.changed(registry.newest(names)))
-        templates = Templates(registry.version, examples.nearest)
+        # Processes of its own: a prompt does not wait until a file is read.
+        templates = Templates(registry.version, examples.nearest, Child())
         prompt_context = PromptContext(registry.version, templates)
         requests = RequestBuilder(conversations, catalog, prompt_context, settings, child)
         return cls(
@@ -120,6 +121,7 @@ class Services:
         for name, result in zip(self.providers, results, strict=True):
             if isinstance(result, BaseException):
                 log.warning("provider.close", provider=name, error=type(result).__name__)
+        await asyncio.to_thread(self.templates.close)
         await asyncio.to_thread(self.vectors.close)  # its thread reads what the next two hold
         await asyncio.to_thread(self.registry.close)
         await asyncio.to_thread(self.database.close)

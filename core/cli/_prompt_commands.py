@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict
@@ -37,8 +38,8 @@ def run(name: str, arguments: argparse.Namespace, settings: Settings) -> Output:
     registry = Registry.open(settings)
     try:
         examples = Examples(tuple, embedder(settings))  # loads nothing before a prompt wants the nearest ones
-        templates = Templates(registry.version, examples.nearest)
-        return COMMANDS[name](CommandContext(registry, templates, system_user()), arguments)
+        with contextlib.closing(Templates(registry.version, examples.nearest, Child(1))) as templates:
+            return COMMANDS[name](CommandContext(registry, templates, system_user()), arguments)
     finally:
         registry.close()
 

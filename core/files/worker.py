@@ -32,6 +32,7 @@ TASKS: Mapping[str, tuple[str, str]] = {
     "thumbnail": ("core.files.attachments", "thumbnail"),
     "check_schema": ("core.files.schemas", "check"),
     "misfit": ("core.files.schemas", "misfit"),
+    "render": ("core.files.templates", "render"),
 }
 
 

@@ -18,8 +18,8 @@ from core.prompts.formats._model import Exported
 from core.prompts.formats._nodes import Comment, Condition, Each, If, Node, Text, Value, joined, spaced
 from core.prompts.formats._reading import Reading
 from core.prompts.formats._writing import Writing
-from core.prompts.templates.templates import Templates
 from core.prompts.version import Version
+from tests.rendering import templates_of
 
 VALUES: dict[str, Any] = {"x": "X", "y": "", "user": {"name": "Ada"}, "role": "r", "xs": ["p", "q"], "ys": []}
 PIECES = (
@@ -74,7 +74,7 @@ trees = nodes().map(joined)
 
 def rendered(text: str) -> str:
     """What our own templates make of it."""
-    templates = Templates(lambda ref: pytest.fail(f"{ref} was looked up"))
+    templates = templates_of(lambda ref: pytest.fail(f"{ref} was looked up"))
     # A message that is blank would be left out, so it begins with a letter.
     content = parse_content({"messages": [{"role": "user", "content": f"_{text}"}]})
     return templates.render(content, VALUES, strict=False).messages[0].text[1:]

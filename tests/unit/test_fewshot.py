@@ -10,10 +10,10 @@ import pytest
 from core.errors import StorageError
 from core.prompts.content import Content, parse_content
 from core.prompts.templates.fewshot import COLLECTION, Examples
-from core.prompts.templates.templates import Templates
 from core.settings import Settings
 from core.store.embeddings import Embedder, Lazy, embedder
 from core.store.vectors import Vectors
+from tests.rendering import templates_of
 
 INPUTS = {
     "My parcel has not arrived yet.": "delivery",
@@ -64,7 +64,7 @@ def never_embeds() -> Embedder:
 
 
 def test_all_examples_stand_between_the_system_message_and_the_rest() -> None:
-    made = Templates(lambda ref: pytest.fail("nothing is included")).render(content(nearest=None), {"q": "Hello?"})
+    made = templates_of(lambda ref: pytest.fail("nothing is included")).render(content(nearest=None), {"q": "Hello?"})
     assert [message.role for message in made.messages] == ["system"] + ["user", "assistant"] * len(INPUTS) + ["user"]
     assert [message.text for message in made.messages[1:5]] == [
         "My parcel has not arrived yet.",
@@ -161,7 +161,7 @@ def test_what_they_are_chosen_for(words: Embedder) -> None:
         asked.append(question)
         return ()
 
-    templates = Templates(lambda ref: pytest.fail("nothing is included"), nearest)
+    templates = templates_of(lambda ref: pytest.fail("nothing is included"), nearest)
     prompt = content(2, text="My question: {{ q }}")
     templates.render(prompt, {"q": "Where?"}, question="Whither?")
     templates.render(prompt, {"q": "Where?"})
@@ -177,7 +177,7 @@ def test_what_they_are_chosen_for(words: Embedder) -> None:
 
 def test_examples_are_no_templates(words: Embedder) -> None:
     odd = content(None, inputs={"{{ q }} {% if %}": "{{ 7 * 7 }}"})
-    made = Templates(lambda ref: pytest.fail("nothing is included")).render(odd, {"q": "x"})
+    made = templates_of(lambda ref: pytest.fail("nothing is included")).render(odd, {"q": "x"})
     assert [message.text for message in made.messages[1:3]] == ["{{ q }} {% if %}", "{{ 7 * 7 }}"]
 
 

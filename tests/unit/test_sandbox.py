@@ -13,7 +13,7 @@ import pytest
 
 from core.errors import BadRequest
 from core.prompts.content import parse_content
-from core.prompts.templates.templates import Templates
+from tests.rendering import templates_of
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = 2.0  # seconds of processor time
@@ -222,7 +222,7 @@ LARGE = {
 
 def attack(text: str, values: dict[str, Any] | None = None) -> str:
     """What is said about it, after it took little time and memory."""
-    templates = Templates(lambda ref: pytest.fail("looked up"))
+    templates = templates_of(lambda ref: pytest.fail("looked up"))
     content = parse_content({"messages": [{"role": "user", "content": text}]})
     start, before = time.thread_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(BadRequest) as caught:
@@ -288,7 +288,7 @@ def test_many_large_messages_are_no_way_round() -> None:
     messages = [{"role": "user", "content": "{{a}}" * 2000 + str(n)} for n in range(190)]
     start = time.thread_time()
     with pytest.raises(BadRequest, match="more than 5,000 words and signs"):
-        Templates(lambda ref: pytest.fail("looked up")).check(parse_content({"messages": messages}))
+        templates_of(lambda ref: pytest.fail("looked up")).check(parse_content({"messages": messages}))
     assert time.thread_time() - start < QUICK
 
 
@@ -308,7 +308,7 @@ def test_an_attribute_is_short(use: str) -> None:
 
 def test_long_texts_that_are_no_attributes_have_room() -> None:
     content = parse_content({"messages": [{"role": "user", "content": "{{ l|map('replace', 'a', x)|first|length }}"}]})
-    made = Templates(lambda ref: pytest.fail("looked up")).render(content, {"l": ["a"], "x": "b" * 5000})
+    made = templates_of(lambda ref: pytest.fail("looked up")).render(content, {"l": ["a"], "x": "b" * 5000})
     assert made.messages[0].text == "5000"
 
 
@@ -316,7 +316,7 @@ def test_searching_from_the_end_is_quick() -> None:
     text = "{% set t = 'a' * 320000 %}{% set s = 'ab' ~ 'a' * 160000 %}{{ t.rfind(s) }} {{ t.rsplit(s)|length }}"
     content = parse_content({"messages": [{"role": "user", "content": text}]})
     start = time.thread_time()
-    assert Templates(lambda ref: pytest.fail("looked up")).render(content, {}).messages[0].text == "-1 1"
+    assert templates_of(lambda ref: pytest.fail("looked up")).render(content, {}).messages[0].text == "-1 1"
     assert time.thread_time() - start < QUICK / 4
 
 
@@ -355,13 +355,13 @@ def test_what_people_write_has_room() -> None:
         "{{ rows|tojson(2) }}"
     )
     content = parse_content({"messages": [{"role": "user", "content": text}]})
-    templates = Templates(lambda ref: pytest.fail("looked up"))
+    templates = templates_of(lambda ref: pytest.fail("looked up"))
     made = templates.render(content, {"rows": rows, "document": "word " * 200_000})
     assert made.messages[0].text.count("\n") > 5000
 
 
 def test_a_megabyte_of_text_is_a_prompt_like_any_other() -> None:
-    templates = Templates(lambda ref: pytest.fail("looked up"))
+    templates = templates_of(lambda ref: pytest.fail("looked up"))
     text = "Line with { braces } and 100 % signs, 12345678901234567890.\n" * 17_000 + "{{ q }}"
     content = parse_content({"messages": [{"role": "user", "content": text}]})
     start = time.thread_time()

@@ -23,6 +23,7 @@ from core.store.embeddings import embedder
 from core.store.vectors import Vectors
 from tests.puppet import Bench, bench
 from tests.waiting import wait_until
+from tests.rendering import templates_of
 
 ROOT = Path(__file__).resolve().parents[2] / "prompts"
 NAMES = (
@@ -82,7 +83,7 @@ def registry(settings: Callable[..., Settings], tmp_path: Path) -> Iterator[Regi
 
 @pytest.fixture
 def templates(registry: Registry) -> Templates:
-    return Templates(registry.version)
+    return templates_of(registry.version)
 
 
 def shipped(name: str) -> Version:

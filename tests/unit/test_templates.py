@@ -11,15 +11,16 @@ from core.errors import BadRequest
 from core.messages import Message
 from core.names import Ref
 from core.prompts.content import Content, Variable, parse_content
-from core.prompts.templates.templates import MissingVariables, Needed, Templates
+from core.prompts.templates.templates import MissingVariables, Needed
 from core.prompts.version import Version
+from tests.rendering import templates_of
 
 
 def no_lookup(ref: Ref) -> Version:
     pytest.fail(f"{ref} was looked up")
 
 
-templates = Templates(no_lookup)
+templates = templates_of(no_lookup)
 
 
 def content(*texts: str, system: str = "", **fields: Any) -> Content:
@@ -299,7 +300,7 @@ def test_a_loop_does_not_go_letter_by_letter_through_a_list_given_as_text() -> N
 
 
 def test_compiled_templates_are_kept_by_the_size_of_their_code() -> None:
-    kept = Templates(lambda ref: pytest.fail("nothing is included"))
+    kept = templates_of(lambda ref: pytest.fail("nothing is included"))
     kept.check(content("{{a}}" * 1000))
     assert 200_000 < kept._programs._size < 500_000
     kept.check(content("a" * 1_000_000))

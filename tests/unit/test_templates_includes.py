@@ -10,8 +10,9 @@ import pytest
 from core.errors import BadRequest, NotFound
 from core.names import Ref
 from core.prompts.content import Content, parse_content
-from core.prompts.templates.templates import Part, Templates
+from core.prompts.templates.templates import Part
 from core.prompts.version import Version
+from tests.rendering import templates_of
 
 
 class Shelf:
@@ -20,7 +21,7 @@ class Shelf:
     def __init__(self, **prompts: Any) -> None:
         self.asked: list[str] = []
         self.prompts = {name: text if isinstance(text, list) else [text] for name, text in prompts.items()}
-        self.templates = Templates(self.lookup)
+        self.templates = templates_of(self.lookup)
 
     def lookup(self, ref: Ref) -> Version:
         self.asked.append(str(ref))

@@ -6,14 +6,14 @@ from typing import Any
 
 import jinja2
 import pytest
+from core.prompts.filters import FILTERS
+from core.prompts.methods import METHODS, TESTS
 
 from core.prompts.content import parse_content
-from core.prompts.templates.filters import FILTERS
-from core.prompts.templates.methods import METHODS, TESTS
-from core.prompts.templates.templates import Templates
+from tests.rendering import templates_of
 
 PLAIN = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False)
-OURS = Templates(lambda ref: pytest.fail("nothing is included"))
+OURS = templates_of(lambda ref: pytest.fail("nothing is included"))
 VALUES: dict[str, Any] = {
     "name": "ada LOVELACE",
     "text": "one two  three\nfour, five\n\nsix",

@@ -6,27 +6,24 @@ from collections.abc import Callable
 
 from core.errors import BadRequest, NotFound
 from core.names import Ref
-from core.prompts.templates.budget import MOST_TEXT, too_much
-from core.prompts.templates.syntax import MOST_TOKENS, Scanned, Tree, Wrong
+from core.prompts.templates.syntax import MOST_TEXT, MOST_TOKENS, Scanned, Tree, Wrong, scan, too_much
 from core.prompts.version import Version
 
 DEEPEST = 10  # prompts within prompts
 MOST = 200  # includes of one prompt
 
 Lookup = Callable[[Ref], Version]
-References = Callable[[str], Scanned]
 
 
 class Includes:
     """Of one prompt. A reference means the same version wherever it stands, even if its label is moved meanwhile."""
 
-    def __init__(self, lookup: Lookup, references: References, root: str = "") -> None:
+    def __init__(self, lookup: Lookup, root: str = "") -> None:
         self._lookup = lookup
-        self._references = references
         self._path = (root,) if root else ()
         self._longest = DEEPEST + len(self._path)
         self._resolved: dict[str, Version] = {}
-        self._count = self._size = self._tokens = 0
+        self._count = self._size = self.tokens = 0
         self.parts: dict[str, Version] = {}  # by name@number, in the order of their first use
 
     def tree(self, text: str) -> Tree:
@@ -42,7 +39,7 @@ class Includes:
                 self.parts.setdefault(version.ref, version)
                 child = self._tree(version.content.messages[0].content, version.ref, (*path, version.name))
             except (BadRequest, NotFound) as error:
-                raise Wrong(error.what, error.fix, name, line) from None
+                raise Wrong(error.what, error.fix, line, name) from None
             except Wrong as error:
                 error.name = error.name or version.ref
                 raise
@@ -54,9 +51,9 @@ class Includes:
         self._size += len(text)
         if self._size > MOST_TEXT:
             raise _large(f"{MOST_TEXT:,} characters", name)
-        scanned = self._references(text)
-        self._tokens += scanned.tokens
-        if self._tokens > MOST_TOKENS:
+        scanned = scan(text)
+        self.tokens += scanned.tokens
+        if self.tokens > MOST_TOKENS:
             raise _large(f"{MOST_TOKENS:,} words and signs", name)
         return scanned
 
@@ -85,5 +82,4 @@ class Includes:
 
 
 def _large(most: str, name: str) -> Wrong:
-    error = too_much(f"the messages have, with what they include, more than {most}")
-    return Wrong(error.what, error.fix, name, 0)
+    return too_much(f"the messages have, with what they include, more than {most}", name=name)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import json
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +12,9 @@ from typing import Any
 from core.errors import BadRequest
 from core.messages import Message
 from core.prompts.content import Example, Variable
-from core.prompts.templates.budget import Absent, Budget, Denied, kind
+
+MOST_VALUES = 8_000_000  # characters of all values as JSON
+_UNSENT = re.compile("[\ud800-\udfff]")  # halves of a character
 
 
 class MissingVariables(BadRequest):
@@ -51,37 +55,38 @@ class Rendered:
     parts: tuple[Part, ...] = ()
 
 
-def filled(needed: Sequence[Needed], values: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
-    """A value for each variable: the given one, else the default, else empty text.
+def filled(needed: Sequence[Needed], values: Mapping[str, Any]) -> dict[str, Any]:
+    """A value for each variable: the given one, else the default; None if there need not be one.
 
     Raises MissingVariables, and BadRequest for a value that is no JSON value or too large.
     """
     found: dict[str, Any] = {}
     missing: list[str] = []
     for one in needed:
-        value = values.get(one.name)
-        if value is None:
-            value = one.variable.default
-        if value is not None:
-            found[one.name] = value
-        elif one.variable.required:
+        given = values.get(one.name)
+        found[one.name] = one.variable.default if given is None else given
+        if found[one.name] is None and one.variable.required:
             missing.append(one.name)
-        else:
-            found[one.name] = Absent()
     if missing:
         raise MissingVariables(missing)
-    for name, value in found.items():
-        try:
-            budget.shape(value)
-        except TypeError:
-            raise BadRequest(
-                f"The value of {name} cannot be used: it is or holds {kind(value)}, which JSON does not have.",
-                "Give text, a number, true or false, a list or a mapping.",
-            ) from None
-        except Denied as error:
-            what = error.what.replace("The template does too much", "it is too large")
-            raise BadRequest(f"The value of {name} cannot be used: {what}", "Give a smaller one.") from None
     return found
+
+
+def as_json(values: Mapping[str, Any]) -> bytes:
+    """An object of the values that are not None. BadRequest for one that is no JSON value or too large."""
+    found: list[str] = []
+    for name, value in values.items():
+        if value is None:
+            continue
+        try:
+            found.append(f'"{name}": {json.dumps(value, ensure_ascii=False)}')
+        except (TypeError, ValueError, RecursionError):
+            what = f"The value of {name} cannot be used: it is or holds something that JSON does not have."
+            raise BadRequest(what, "Give text, a number, true or false, a list or a mapping.") from None
+        if sum(map(len, found)) > MOST_VALUES:
+            what = f"The value of {name} cannot be used: the values have more than {MOST_VALUES:,} characters."
+            raise BadRequest(what, "Give a smaller one.")
+    return _UNSENT.sub("\ufffd", f"{{{', '.join(found)}}}").encode()
 
 
 def refuse_unknown(values: Iterable[str], known: Collection[str]) -> None:
