@@ -13,6 +13,7 @@ from core.cli._command_context import STDIN, CommandContext, Output, read_input
 from core.cli._prompt_files import bring_in, bring_out
 from core.cli._terminal import about, counted, messages, table
 from core.errors import BadRequest, NotFound
+from core.files.child import Child
 from core.names import LATEST, Ref, check_label, check_name
 from core.prompts.authors import system_user
 from core.prompts.content import Content, parse_content

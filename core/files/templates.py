@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from types import BuiltinMethodType
 from typing import Any
 
 from minijinja import Environment, TemplateError
@@ -19,13 +20,22 @@ FUEL = 1_000_000  # instructions of one message; long texts cost some, too
 MOST_TEXT = 6_000_000  # bytes of all messages as JSON
 _TOO_MUCH_FIX = "Make its loops shorter and its texts smaller."
 _RUST = re.compile(r"\b[iu](8|16|32|64|128|size)\b")
+# minijinja tells of an error in an included template only in words.
+_CAUSE = re.compile(r"^caused by: (.*) \(in (.*):(\d+)\)$", re.MULTILINE)
+_WORDS = {
+    "UnknownFilter": "a filter in it is not supported",
+    "UnknownTest": "a test in it is not supported",
+    "TooManyArguments": "a macro, filter or function is given too much",
+    "MissingArgument": "a macro, filter or function is not given enough",
+}
+_KINDS = {"engine ran out of fuel": "OutOfFuel", "undefined value": "UndefinedError"}
 
 
 class _Told(Exception):
     """What happened, in the line `line` of `name`, and what to do."""
 
-    def __init__(self, what: str, fix: str, name: str, line: int) -> None:
-        self.answer = {"what": what, "fix": fix, "name": name, "line": line}
+    def __init__(self, what: str, fix: str, name: str = "", line: int = 0) -> None:
+        self.told = (what, fix, name, line)
 
 
 def render(
@@ -42,12 +52,9 @@ def render(
         values = {**dict.fromkeys(empty, ""), **json.loads(data, parse_int=_whole)}  # anew: a template may change them
         try:
             texts.append(environment.render_str(template, "", **values))
-        except _Told as error:
-            return {"index": index, **error.answer}
         except Exception as error:
-            line, name = getattr(error, "line", None) or 0, getattr(error, "name", None) or ""
-            what, fix = _told(error)
-            place = parts[name][1] if name in parts else ""
+            what, fix, name, line = _told(error)
+            place = parts[name][1] if name in parts else name
             return {"index": index, "name": place, "line": line, "what": what, "fix": fix}
         if len(json.dumps(texts)) > MOST_TEXT:
             what = f"The template does too much: it makes more than {MOST_TEXT:,} bytes."
@@ -60,17 +67,25 @@ def _environment(templates: dict[str, str]) -> Environment:
         loader=templates.get,
         filters={"center": _center, "tojson": _to_json, "truncate": _truncate, "wordcount": _word_count},
         globals={"text_loop": _text_loop},
-        debug=False,
         fuel=FUEL,
         undefined_behavior="semi_strict",  # type: ignore[arg-type]  # strict, but `{% if user.title %}` may be asked
         auto_escape_callback=lambda name: False,
         keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalizer=lambda value: "" if value is None else NotImplemented,
+        finalizer=_final,
     )
     environment.remove_global("debug")
     return environment
+
+
+def _final(value: Any) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, BuiltinMethodType):  # of Python's lists and mappings
+        name = value.__name__
+        raise _Told(f"{name} is a function.", f"Call it, or write [{name!r}] for a field of that name.")
+    return NotImplemented
 
 
 def _whole(digits: str) -> int | str:
@@ -113,18 +128,29 @@ def _text_loop(loop: str, line: int, name: str) -> None:
     )
 
 
-def _told(error: Exception) -> tuple[str, str]:
+def _told(error: Exception) -> tuple[str, str, str, int]:
+    """What happened, what to do, and the template and line if they are known."""
+    if isinstance(error, _Told):
+        return error.told
     if not isinstance(error, TemplateError):  # of a method of Python's lists and mappings, or of a filter above
-        return "It cannot be worked out: a filter or function does not fit what it was given.", "Correct the template."
-    if error.kind == "OutOfFuel":
-        return "The template does too much: its loops or texts are too long.", _TOO_MUCH_FIX
-    detail = re.sub(_RUST, "a whole number", (error.detail or "").splitlines()[0] if error.detail else "")[:200]
-    if error.kind == "UndefinedError":
+        what = "It cannot be worked out: a filter or function does not fit what it was given."
+        return what, "Correct the template or the values.", "", 0
+    kind, detail, name, line = error.kind, error.detail or "", error.name or "", error.line or 0
+    if kind == "BadInclude" and (causes := _CAUSE.findall(str(error))):
+        said, name, number = causes[-1]
+        kind, line = _KINDS.get(said.partition(":")[0], ""), int(number)
+        detail = said.partition(": ")[2]
+    detail = _RUST.sub("a whole number", detail)[:200]
+    fix = "Correct the template or the values."
+    if kind == "OutOfFuel":
+        what, fix = "The template does too much: its loops or texts are too long.", _TOO_MUCH_FIX
+    elif kind == "UndefinedError":
         what = f"{detail.replace('`(...)', '`…') or 'A value is undefined'}."
-        return what, "Correct the name, give it in the value, or write |default('…')."
-    if error.kind == "SyntaxError":
-        return f"The template is wrong: {detail}.", "Correct it."
-    if "recursion limit" in detail:
-        detail = "a macro calls itself without end"
-    hint = " Write the filter format instead, or ~ to join texts." if "operator on unsupported" in detail else ""
-    return f"It cannot be worked out: {detail or error.kind}.", f"Correct the template or the values.{hint}"
+        fix = "Correct the name, give it in the value, or write |default('…')."
+    elif "recursion limit" in detail:
+        what = "It cannot be worked out: a macro calls itself without end."
+    else:
+        what = f"It cannot be worked out: {detail or _WORDS.get(kind, kind)}."
+        if "operator on unsupported" in detail:
+            fix += " ~ joins texts, and the filter format puts values into one."
+    return what, fix, name, line

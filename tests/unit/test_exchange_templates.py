@@ -233,3 +233,7 @@ def test_a_variable_never_gets_the_name_of_another() -> None:
 def test_what_is_no_template_is_refused(text: str) -> None:
     with pytest.raises(BadRequest, match="template"):
         _jinja.parse(text)
+
+
+def test_nothing_is_worked_out_when_variables_are_looked_for() -> None:
+    assert _jinja.names_in("{{ x }}{{ 'a' * 10 ** 10 }}{% if [y] * 10 ** 10 %}{% endif %}") == ["x", "y"]

@@ -101,10 +101,8 @@ def test_all_missing_values_are_named_at_once() -> None:
 def test_what_is_not_required_is_empty_text() -> None:
     fields = {"variables": {"x": {"required": False}}}
     assert render("[{{ x }}][{{ x|upper }}][{{ x ~ 1 }}]{% if not x %}none{% endif %}", **fields) == "[][][1]none"
-    assert render("{{ x == '' }}{{ x is defined }}{{ x|default('d') }}", **fields) == "TrueFalsed"
-    assert render(
-        "{% macro m(y) %}{{ y|d('other') }}{% endmacro %}{{ m(x) }}{% for c in x %}!{% endfor %}", **fields
-    ) == ("other")
+    assert render("{{ x == '' }}{% for c in x %}!{% endfor %}", **fields) == "True"
+    assert render("{{ x is defined }}{{ x|default('d') }}{% if x %}!{% endif %}", **fields) == "Falsed"
     assert render("{{ x is defined }}{{ x|default('d') }}.", {"x": ""}, **fields) == "True."
 
 
@@ -134,14 +132,16 @@ def test_other_values_are_refused(value: Any) -> None:
 
 def test_values_that_are_too_large_are_refused() -> None:
     deep: list[Any] = []
-    for _ in range(200):
+    for _ in range(100_000):
         deep = [deep]
-    assert (
-        problem("{{ x }}", {"x": deep}).what
-        == "The value of x cannot be used: it is too large: a list has more than 50 levels."
-    )
+    assert problem("{{ x }}", {"x": deep}).what.startswith("The value of x cannot be used: ")
     assert "8,000,000 characters" in problem("{{ x }}", {"x": "a" * 9_000_000}).what
-    assert "3,000 digits" in problem("{{ x }}", {"x": 1 << 20_000}).what
+
+
+def test_numbers_keep_their_digits() -> None:
+    assert render("{{ x }} {{ y }} {{ z + 1 }}", {"x": 10**900, "y": -(2**64), "z": 2**100}) == (
+        f"{10**900} {-(2**64)} {2**100 + 1}"
+    )
 
 
 def test_unknown_values_are_refused_with_the_nearest_name() -> None:
@@ -185,7 +185,7 @@ def variable(**fields: Any) -> Variable:
         ("{% with a = b, c = a %}{{ a }}{{ d }}{% endwith %}", ["b", "a", "d"]),
         ("{% filter replace(a, b) %}{{ c }}{% endfilter %}", ["c", "a", "b"]),
         ("{% set ns = namespace(n=a) %}{% set ns.n = b %}{{ ns.n }}", ["a", "b"]),
-        ("{{ range(n) }}{{ dict(a=b) }}{{ cycler(c).next() }}{{ joiner(d)() }}", ["n", "b", "c", "d"]),
+        ("{{ range(n) }}{{ dict(a=b) }}{{ joiner(d)() }}", ["n", "b", "d"]),
         ("{{ a.b.c }}{{ d['e'] }}{{ f[g] }}{{ h[i:j] }}", ["a", "d", "f", "g", "h", "i", "j"]),
         ("{{ a if b else c }}{{ d ~ e }}{{ f + g }}{{ h is sameas i }}{{ not j }}", list("bacdefghij")),
         ("{% raw %}{{ a }}{% endraw %}{# {{ b }} #}{{ '{{ c }}' }}", []),
@@ -212,8 +212,8 @@ def test_check_declares_what_was_found() -> None:
         ("one\n{{ a", "line 2: The template is wrong: unexpected end of template"),
         ("{% for x in y %}", "line 1: The template is wrong: Unexpected end of template"),
         ("\n\n{% if %}{% endif %}", "line 3: The template is wrong: Expected an expression"),
-        ("{{ a|uper }}", "line 1: The template may not use the filter uper."),
-        ("a\n{{ a is defind }}", "line 2: The template may not use the test defind."),
+        ("{{ a|uper }}", "line 1: The filter uper is not supported."),
+        ("a\n{{ a is defind }}", "line 2: The test defind is not supported."),
         ("{% do a.append(1) %}", "line 1: The template is wrong: Encountered unknown tag 'do'."),
         ("{% extends 'a' %}", "line 1: The template may not use {% extends %}."),
         ("{% block a %}{% endblock %}", "line 1: The template may not use {% block %}."),
@@ -224,10 +224,9 @@ def test_check_declares_what_was_found() -> None:
         ("{{ loop.index }}", "line 1: The template may not use loop outside of a loop."),
         ("{{ caller() }}", "line 1: The template may not use caller outside of a macro."),
         ("{{ self.x }}", "line 1: The template may not use self."),
-        ("{% set ns.x = 1 %}", "line 1: ns is not a namespace."),
-        ("a\n{{ -1e400 }}", "line 2: A number in the template is too large."),
-        ("{{ f(*a) }}", "line 1: The template may not use * and ** in a call."),
-        ("{% macro m(a, a) %}{% endmacro %}", "duplicate argument"),
+        ("a\n{{ +x }}", "line 2: The template may not use pos."),
+        ("{{ cycler(1, 2) }}", "line 1: The template may not use cycler."),
+        ("{% macro m(a, *b) %}{% endmacro %}", "line 1: The template is wrong: "),
     ],
 )
 def test_check_refuses_what_cannot_work(text: str, what: str) -> None:
@@ -245,31 +244,24 @@ def test_a_near_filter_is_offered() -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("\n{{ x.nope }}", "line 2: A mapping has no field 'nope'."),
-        ("{{ x.list[7] }}", "line 1: A list has no item 7."),
-        ("{{ x.nope.deeper }}", "A mapping has no field 'nope'."),
-        ("{% for a in x.nope %}{% endfor %}", "A mapping has no field 'nope'."),
-        ("{{ x.nope|upper }}", "A mapping has no field 'nope'."),
-        ("{{ x.nope ~ 'a' }}", "A mapping has no field 'nope'."),
-        ("{{ x.items }}", "items is a function: call it, or write ['items'] for a field of that name."),
-        ("{{ 'a' + 1 }}", "a text + a number has no result; ~ joins texts."),
-        ("{{ 1 / 0 }}", "division by zero."),
-        ("{{ x() }}", "a mapping cannot be called."),
-        (
-            "{% for g in [x]|groupby('list') %}\n{{ g.count }}{% endfor %}",
-            "line 2: A group has no field 'count'; it has",
-        ),
-        ("{{ 'a'.rfind(1) }}", "a number cannot be looked for in a text."),
-        ("{{ [1]|map('uper')|list }}", "line 1: The template may not use the filter uper."),
-        ("{{ 1|join }}", "a number has no items."),
-        ("{{ [1, 'a']|sort }}", "values of different kinds cannot be compared or sorted."),
-        ("{{ 'a'|center(1, 2, 3) }}", "a filter or function does not fit what it was given."),
-        ("{{ 1.0e200 ** 3 }}", "a number is too large."),
-        ("{% if 0 %}{% set y = 1 %}{% endif %}{{ y }}", "y is not set."),
-        (
-            "{% for a in [1] %}{% if a %}\n\n{{ [a, b.c] }}{% endif %}{% endfor %}",
-            "line 3: A mapping has no field 'c'.",
-        ),
+        ("\n{{ x.nope }}", "line 2: `x.nope` is undefined."),
+        ("{{ x.list[7] }}", "line 1: `x.list[7]` is undefined."),
+        ("{{ x.nope.deeper }}", "`x.nope` is undefined."),
+        ("{% for a in x.nope %}{% endfor %}", "`x.nope` is undefined."),
+        ("{{ x.nope|upper }}", "`x.nope` is undefined."),
+        ("{{ x.nope ~ 'a' }}", "`x.nope` is undefined."),
+        ("{{ 'a' + 1 }}", "tried to use + operator on unsupported types string and number."),
+        ("{{ '%s' % 1 }}", "tried to use % operator on unsupported types string and number."),
+        ("{{ 1 / 0 }}", "unable to calculate 1 / 0."),
+        ("{% for g in [x]|groupby('list') %}\n{{ g.count }}{% endfor %}", "line 2: `g.count` is undefined."),
+        ("{{ [1]|map('uper')|list }}", "line 1: It cannot be worked out: a filter in it is not supported."),
+        ("{{ 1|join }}", "cannot join value of type number."),
+        ("{{ 'a'.nope() }}", "string has no method named nope."),
+        ("{{ 'a'|upper(1, 2, 3) }}", "a macro, filter or function is given too much."),
+        ("{{ 2 ** 999 }}", "unable to calculate 2 ** 999."),
+        ("{% set y.z = 1 %}", "can only assign to namespaces"),
+        ("{% if 0 %}{% set y = 1 %}{% endif %}{{ y }}", "`y` is undefined."),
+        ("{% for a in [1] %}{% if a %}\n\n{{ b.c }}{% endif %}{% endfor %}", "line 3: `b.c` is undefined."),
     ],
 )
 def test_errors_of_a_rendering_name_the_place(text: str, what: str) -> None:
@@ -280,8 +272,8 @@ def test_errors_of_a_rendering_name_the_place(text: str, what: str) -> None:
 
 
 def test_a_value_may_be_asked_for_what_it_does_not_have() -> None:
-    text = "{% if x.a %}yes{% else %}no{% endif %}{{ x.a is defined }}{{ x.a|default('d') }}{{ x.a == 1 }}"
-    assert render(text, {"x": {}}) == "noFalsedFalse"
+    text = "{% if x.a %}yes{% else %}no{% endif %}{{ x.a is defined }}{{ x.a|default('d') }}"
+    assert render(text, {"x": {}}) == "noFalsed"
     assert render("[{{ 'a' if x.a }}]", {"x": {}}) == "[]"
 
 
@@ -289,22 +281,32 @@ def test_a_loop_does_not_go_letter_by_letter_through_a_list_given_as_text() -> N
     error = problem("\n{% for a in x.labels %}{{ a }}{% endfor %}", {"x": {"labels": "a,b"}})
     assert error.what == "1st message (user), line 2: x.labels is text, not a list."
     assert error.fix.startswith('Give it as a JSON list like ["a", "b"], or split it: x.labels.split(",").')
-    assert problem("{% for a in x ~ x %}{% endfor %}", {"x": 1}).what.endswith(
-        "What the loop goes through is text, not a list."
+    looped = "{% for a in x if a %}{% for b in a recursive %}{{ b }}{% endfor %}{% endfor %}"
+    assert problem(looped, {"x": [["b"], "text"]}).what == "1st message (user), line 1: a is text, not a list."
+    either = "{% if x is string %}{{ x }}{% else %}{% for a in x %}{{ a }}{% endfor %}{% endif %}"
+    assert (render(either, {"x": "ab"}), render(either, {"x": ["a"]})) == ("ab", "a")
+    assert render("{% raw %}{% for a in x %}{% endraw %}{# {% for a in x %} #}{{ '{% for a in x %}' }}") == (
+        "{% for a in x %}" * 2
     )
-    looped = "{% for a in x recursive %}{{ loop(a) if a == 'no' else loop('text') }}{% endfor %}"
-    assert problem(looped, {"x": [1]}).what.endswith("is text, not a list.")
     assert render("{% for a in x|list %}{{ a }}.{% endfor %}", {"x": "ab"}) == "a.b."
     assert render("{% for a in x.split(',') %}{{ a }}.{% endfor %}", {"x": "a,b"}) == "a.b."
     assert render("[{% for a in x %}{{ a }}{% endfor %}]", {"x": ""}) == "[]"
 
 
-def test_compiled_templates_are_kept_by_the_size_of_their_code() -> None:
-    kept = templates_of(lambda ref: pytest.fail("nothing is included"))
-    kept.check(content("{{a}}" * 1000))
-    assert 200_000 < kept._programs._size < 500_000
-    kept.check(content("a" * 1_000_000))
-    assert 1_200_000 < kept._programs._size < 1_500_000
+def test_a_method_that_is_not_called_is_told() -> None:
+    error = problem("{{ x.items }}", {"x": {"list": [1]}})
+    assert (error.what, error.fix) == (
+        "1st message (user): items is a function.",
+        "Call it, or write ['items'] for a field of that name.",
+    )
+    assert render("{{ x.items }}{{ x.items() | length }}", {"x": {"items": "mine"}}) == "mine1"
+
+
+def test_a_value_that_a_template_changes_stays_as_it_is() -> None:
+    mine = {"list": [1]}
+    made = templates.render(content("{{ x.list.append(2) }}{{ x.list }}", "{{ x.list }}", "."), {"x": mine})
+    assert [message.text for message in made.messages] == ["[1, 2]", "[1]", "."]
+    assert mine == {"list": [1]}
 
 
 def test_numbers_of_messages_in_words() -> None:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import jinja2
-from jinja2 import meta
 from jinja2 import nodes as j
 
 from core.errors import BadRequest
 from core.prompts.formats._nodes import Comment, Condition, Each, Foreign, If, Include, Node, Path, Text, Value, joined
+from core.prompts.templates.syntax import as_it_is, undeclared
 
 _NAME = re.compile(r"\s*[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\s*", re.ASCII)
 _ENDS = ("endif", "else", "elif", "endfor")
@@ -21,7 +21,9 @@ _ENDS = ("endif", "else", "elif", "endfor")
 @functools.cache
 def environment(trim: bool = True) -> jinja2.Environment:
     """For reading only: nothing is ever rendered with it."""
-    return jinja2.Environment(trim_blocks=trim, lstrip_blocks=trim, keep_trailing_newline=True)  # noqa: S701
+    return jinja2.Environment(  # noqa: S701
+        trim_blocks=trim, lstrip_blocks=trim, keep_trailing_newline=True, finalize=as_it_is
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +230,7 @@ def names_in(text: str) -> list[str]:
 def used(text: str) -> list[str]:
     """The variables that the template needs, in the order of their first use. Raises jinja2.TemplateSyntaxError."""
     tree = environment().parse(text)
-    needed = meta.find_undeclared_variables(tree) - set(jinja2.defaults.DEFAULT_NAMESPACE)
+    needed = undeclared(tree) - set(jinja2.defaults.DEFAULT_NAMESPACE)
     return list(dict.fromkeys(name.name for name in tree.find_all(j.Name) if name.name in needed))
 
 

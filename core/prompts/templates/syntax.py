@@ -17,7 +17,7 @@ from jinja2 import meta, nodes
 
 from core.prompts.content import IDENTIFIER, RESERVED
 
-MOST_TEXT = 8_000_000  # characters of a message with what it includes
+MOST_TEXT = 6_000_000  # characters of a message with what it includes
 MOST_TOKENS = 5_000  # of all messages with what they include; plain text is one, whatever its length
 MOST_DEPTH = 60  # of syntax in syntax
 LONGEST_NAME = 60  # characters of a variable's name
@@ -33,106 +33,27 @@ _NODES = """
 """
 _ALLOWED = frozenset(_NODES.split())
 _TAGS = {"Import": "{% import %}", "FromImport": "{% from %}", "Extends": "{% extends %}", "Block": "{% block %}"}
-FILTERS = frozenset(
-    [
-        "abs",
-        "attr",
-        "batch",
-        "bool",
-        "capitalize",
-        "center",
-        "chain",
-        "count",
-        "d",
-        "default",
-        "dictsort",
-        "e",
-        "escape",
-        "filesizeformat",
-        "first",
-        "float",
-        "format",
-        "groupby",
-        "indent",
-        "int",
-        "items",
-        "join",
-        "last",
-        "length",
-        "lines",
-        "list",
-        "lower",
-        "map",
-        "max",
-        "min",
-        "pprint",
-        "reject",
-        "rejectattr",
-        "replace",
-        "reverse",
-        "round",
-        "safe",
-        "select",
-        "selectattr",
-        "slice",
-        "sort",
-        "split",
-        "string",
-        "striptags",
-        "sum",
-        "title",
-        "tojson",
-        "trim",
-        "truncate",
-        "unique",
-        "upper",
-        "urlencode",
-        "wordcount",
-        "wordwrap",
-        "zip",
-    ]
-)
-TESTS = frozenset(
-    [
-        "boolean",
-        "defined",
-        "divisibleby",
-        "endingwith",
-        "eq",
-        "equalto",
-        "even",
-        "false",
-        "float",
-        "ge",
-        "greaterthan",
-        "gt",
-        "in",
-        "integer",
-        "iterable",
-        "le",
-        "lessthan",
-        "lower",
-        "lt",
-        "mapping",
-        "ne",
-        "none",
-        "number",
-        "odd",
-        "sameas",
-        "sequence",
-        "startingwith",
-        "string",
-        "true",
-        "undefined",
-        "upper",
-    ]
-)
+_FILTERS = """
+    abs attr batch bool capitalize center chain count d default dictsort e escape filesizeformat first float format
+    groupby indent int items join last length lines list lower map max min pprint reject rejectattr replace reverse
+    round safe select selectattr slice sort split string striptags sum title tojson trim truncate unique upper urlencode
+    wordcount wordwrap zip
+"""
+FILTERS = frozenset(_FILTERS.split())
+_TESTS = """
+    boolean defined divisibleby endingwith eq equalto even false float ge greaterthan gt in integer iterable le lessthan
+    lower lt mapping ne none number odd sameas sequence startingwith string true undefined upper
+"""
+TESTS = frozenset(_TESTS.split())
+_NOT_HERE = ("cycler", "kwargs", "lipsum", "self", "super", "varargs")
 _ASKING = ("default", "d", "defined", "undefined")
+_SIGNS = re.compile(r"\{\{|\{%|\}\}|%\}|[\d_]{1000,}")
 # What is left as it is (a raw block, a comment, an output), an include that ends its line, a loop over a name.
 _TAG = re.compile(
     r"""
     \{%[-+]?\s*raw\b.*?\bendraw\s*[-+]?%\} | \{\#.*?\#\} | \{\{.*?\}\}
-    | (?P<include>\{%[-+]?\s*include\s+(["'])(?P<reference>[^"']*)\2(?:\s+with\s+context)?\s*)%\}(?=\n)
+    | \{%(?P<before>[-+]?)\s*(?P<include>include\s+(?P<quote>["'])(?P<reference>[^"']*)(?P=quote))
+      (?:\s+with\s+context)?\s*(?P<after>[-+]?)%\}(?P<end>\n?)
     | (?P<head>\{%[-+]?\s*for\s[^%{}]*?\bin\s+)(?P<name>[A-Za-z_][\w.]*)(?=\s*(?:if\s|recursive\b|[-+]?%\}))
     """,
     re.VERBOSE | re.DOTALL,
@@ -140,13 +61,25 @@ _TAG = re.compile(
 
 
 @jinja2.pass_context
-def _as_it_is(context: object, value: Any) -> Any:
-    """Because it takes the context, Jinja2 works out no `'a' * 10 ** 9` when it looks for variables."""
+def as_it_is(context: object, value: Any) -> Any:
+    """The `finalize` that `undeclared` needs: as it takes the context, Jinja2 works out nothing beforehand."""
     return value
 
 
+def undeclared(tree: nodes.Template) -> set[str]:
+    """The names that a template reads and does not set itself.
+
+    What `jinja2.meta.find_undeclared_variables` gives, but that one works out `'a' * 10 ** 9` on its way.
+    """
+    assert tree.environment is not None and tree.environment.finalize is as_it_is
+    finder = meta.TrackingCodeGenerator(tree.environment)
+    finder.optimizer = None
+    finder.visit(tree)
+    return finder.undeclared_identifiers
+
+
 READING = jinja2.Environment(  # noqa: S701 - nothing is ever rendered with it
-    trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, optimized=False, finalize=_as_it_is
+    trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, finalize=as_it_is
 )
 READING.filters = dict.fromkeys(FILTERS, str)
 READING.tests = dict.fromkeys(TESTS, bool)
@@ -208,14 +141,16 @@ def sources(tree: Tree) -> dict[str, tuple[str, str]]:
     children = dict(tree.children)
 
     def prepared(tag: re.Match[str]) -> str:
-        if (reference := tag["reference"]) is not None and reference in children:
+        if (child := children.get(tag["reference"])) is not None:
             # The line end after a tag goes, which would join the included text's last line with the next one.
-            return tag[0] if children[reference].text.endswith("\n") else f"{tag['include']}+%}}"
+            joins = tag["end"] and not tag["after"] and not child.text.endswith("\n")
+            after = "+" if joins else tag["after"]
+            # What an included text sets is its own affair, which in minijinja needs the `with`.
+            return f"{{%{tag['before']} with %}}{{% {tag['include']} %}}{{% endwith {after}%}}{tag['end']}"
         if name := tag["name"]:
             line = tree.text.count("\n", 0, tag.start()) + 1
-            return (
-                f'{tag["head"]}(text_loop("{name}", {line}, "{tree.name}") if {name} is string and {name} else {name})'
-            )
+            refused = f'text_loop("{name}", {line}, "{tree.name}")'
+            return f"{tag['head']}({refused} if {name} is string and {name} else {name})"
         return tag[0]
 
     return {**found, "": (_TAG.sub(prepared, tree.text), tree.name)}
@@ -223,6 +158,7 @@ def sources(tree: Tree) -> dict[str, tuple[str, str]]:
 
 def _scan(text: str) -> Scanned:
     tokens = 0
+    _refuse_long_numbers(text)
     try:
         for line, _, _ in READING.lexer.tokeniter(text, None):
             tokens += 1
@@ -245,7 +181,7 @@ def _scan(text: str) -> Scanned:
 
 def _variables(tree: Tree) -> Mapping[str, bool]:
     merged = _merged(tree)
-    needed = meta.find_undeclared_variables(merged) - set(_GLOBALS)
+    needed = undeclared(merged) - set(_GLOBALS)
     found: dict[str, bool] = {}
     for node in merged.find_all(nodes.Name):
         if node.name in needed and node.name not in found:
@@ -255,6 +191,17 @@ def _variables(tree: Tree) -> Mapping[str, bool]:
         if asking.name in _ASKING and isinstance(asking.node, nodes.Name) and asking.node.name in found:
             found[asking.node.name] = True
     return found
+
+
+def _refuse_long_numbers(text: str) -> None:
+    """Jinja2 takes 300 MB to read one of a million digits."""
+    opened = False
+    for found in _SIGNS.finditer(text):
+        if found[0] in ("{{", "{%", "}}", "%}"):
+            opened = found[0].startswith("{")
+        elif opened:
+            line = text.count("\n", 0, found.start()) + 1
+            raise Wrong("A number in the template is too large.", "Put it in quotation marks.", line)
 
 
 _scan_kept = lru_cache(KEPT)(_scan)
@@ -269,16 +216,18 @@ def _merged(tree: Tree) -> nodes.Template:
     def put(node: nodes.Node) -> None:
         for field, value in node.iter_fields():
             if isinstance(value, list):
-                setattr(node, field, [put_in(one) for one in value])
+                setattr(node, field, [new for one in value for new in put_in(one)])
             elif isinstance(value, nodes.Node):
                 put(value)
 
-    def put_in(one: Any) -> Any:
+    def put_in(one: Any) -> list[Any]:
         if isinstance(one, nodes.Include):
-            return nodes.Scope(_merged(children[_reference(one)]).body, lineno=one.lineno)
+            return [nodes.Scope(_merged(children[_reference(one)]).body, lineno=one.lineno)]
         if isinstance(one, nodes.Node):
             put(one)
-        return one
+        if isinstance(one, nodes.If):  # what is set in one of its branches is set
+            return [nodes.Output([one.test], lineno=one.lineno), *one.body, *one.elif_, *one.else_]
+        return [one]
 
     put(parsed)
     parsed.set_environment(READING)
@@ -291,6 +240,8 @@ def _check(node: nodes.Node, depth: int) -> None:
         raise Wrong(f"The template may not use {_TAGS.get(kind, kind.lower())}.", line=node.lineno)
     if depth > MOST_DEPTH:
         raise _nested(node.lineno)
+    if isinstance(node, nodes.Name) and node.name in _NOT_HERE:
+        raise Wrong(f"The template may not use {node.name}.", line=node.lineno)
     if isinstance(node, nodes.Filter) and node.name not in FILTERS:
         raise _unknown("filter", node.name, FILTERS, node.lineno)
     if isinstance(node, nodes.Test) and node.name not in TESTS:
