@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import BuiltinMethodType
 from typing import Any
 
@@ -65,16 +65,18 @@ def render(
 def _environment(templates: dict[str, str]) -> Environment:
     environment = Environment(
         loader=templates.get,
-        filters={"center": _center, "tojson": _to_json, "truncate": _truncate, "wordcount": _word_count},
-        globals={"text_loop": _text_loop},
         fuel=FUEL,
-        undefined_behavior="semi_strict",  # type: ignore[arg-type]  # strict, but `{% if user.title %}` may be asked
         auto_escape_callback=lambda name: False,
         keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalizer=_final,
     )
+    environment.finalizer = _final
+    # Strict, but `{% if user.title %}` may be asked. Its stub does not know the word.
+    environment.undefined_behavior = "semi_strict"  # type: ignore[assignment]
+    for name, filter in _FILTERS.items():
+        environment.add_filter(name, filter)
+    environment.add_global("text_loop", _text_loop)
     environment.remove_global("debug")
     return environment
 
@@ -117,6 +119,14 @@ def _word_count(value: Any) -> int:
 
 def _text(value: Any) -> str:
     return "" if value is None else str(value)
+
+
+_FILTERS: dict[str, Callable[..., Any]] = {
+    "center": _center,
+    "tojson": _to_json,
+    "truncate": _truncate,
+    "wordcount": _word_count,
+}
 
 
 def _text_loop(loop: str, line: int, name: str) -> None:

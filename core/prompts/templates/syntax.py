@@ -81,8 +81,8 @@ def undeclared(tree: nodes.Template) -> set[str]:
 READING = jinja2.Environment(  # noqa: S701 - nothing is ever rendered with it
     trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, finalize=as_it_is
 )
-READING.filters = dict.fromkeys(FILTERS, str)
-READING.tests = dict.fromkeys(TESTS, bool)
+READING.filters = dict.fromkeys(FILTERS, as_it_is)
+READING.tests = dict.fromkeys(TESTS, as_it_is)
 _COMPILING = minijinja.Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, debug=False)
 
 
@@ -109,11 +109,11 @@ class Tree(NamedTuple):
 
     text: str
     name: str = ""  # name@3; "" for a message
-    children: tuple[tuple[str, Any], ...] = ()
+    children: tuple[tuple[str, Tree], ...] = ()
 
     @property
     def size(self) -> int:
-        return len(self.text) + sum(child.size for _, child in self.children)
+        return sum((child.size for _, child in self.children), len(self.text))
 
 
 def too_much(what: str, line: int = 0, name: str = "") -> Wrong:
