@@ -99,6 +99,13 @@ def _center(text: Any, width: int = 80) -> str:
     return _text(text).center(width)
 
 
+def _indent(value: Any, width: int | str = 4, first: bool = False, blank: bool = False) -> str:
+    """Jinja2's; minijinja's drops the last line end, and takes no text."""
+    space = width if isinstance(width, str) else " " * width
+    start, *rest = f"{_text(value)}\n".splitlines()
+    return "\n".join([space + start if first else start, *(space + line if line or blank else line for line in rest)])
+
+
 def _to_json(value: Any, indent: int | None = None) -> str:
     """JSON as models read it best: no escapes for HTML, letters as they are, fields in their order."""
     return json.dumps(value, ensure_ascii=False, indent=indent)
@@ -123,6 +130,7 @@ def _text(value: Any) -> str:
 
 _FILTERS: dict[str, Callable[..., Any]] = {
     "center": _center,
+    "indent": _indent,
     "tojson": _to_json,
     "truncate": _truncate,
     "wordcount": _word_count,

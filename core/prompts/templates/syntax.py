@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import jinja2
@@ -78,12 +78,15 @@ def undeclared(tree: nodes.Template) -> set[str]:
     return finder.undeclared_identifiers
 
 
-READING = jinja2.Environment(  # noqa: S701 - nothing is ever rendered with it
-    trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, finalize=as_it_is
-)
-READING.filters = dict.fromkeys(FILTERS, as_it_is)
-READING.tests = dict.fromkeys(TESTS, as_it_is)
-_COMPILING = minijinja.Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, debug=False)
+@cache
+def _reading() -> jinja2.Environment:
+    """Nothing is ever rendered with it."""
+    environment = jinja2.Environment(  # noqa: S701
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, finalize=as_it_is
+    )
+    environment.filters = dict.fromkeys(FILTERS, as_it_is)
+    environment.tests = dict.fromkeys(TESTS, as_it_is)
+    return environment
 
 
 class Wrong(Exception):
@@ -160,13 +163,13 @@ def _scan(text: str) -> Scanned:
     tokens = 0
     _refuse_long_numbers(text)
     try:
-        for line, _, _ in READING.lexer.tokeniter(text, None):
+        for line, _, _ in _reading().lexer.tokeniter(text, None):
             tokens += 1
             if tokens > MOST_TOKENS:
                 raise too_much(f"it has more than {MOST_TOKENS:,} words and signs", line)
-        parsed = READING.parse(text)
+        parsed = _reading().parse(text)
         _check(parsed, 0)
-        _COMPILING.undeclared_variables_in_str(text)
+        minijinja.Environment(trim_blocks=True, lstrip_blocks=True, debug=False).undeclared_variables_in_str(text)
     except jinja2.TemplateSyntaxError as error:
         raise _unreadable(error.message or "it cannot be read", error.lineno) from None
     except minijinja.TemplateError as error:
@@ -210,7 +213,7 @@ _variables_kept = lru_cache(KEPT)(_variables)
 
 def _merged(tree: Tree) -> nodes.Template:
     """Its tree with those of the included texts in their places."""
-    parsed = READING.parse(tree.text)
+    parsed = _reading().parse(tree.text)
     children = dict(tree.children)
 
     def put(node: nodes.Node) -> None:
@@ -230,7 +233,7 @@ def _merged(tree: Tree) -> nodes.Template:
         return [one]
 
     put(parsed)
-    parsed.set_environment(READING)
+    parsed.set_environment(_reading())
     return parsed
 
 
