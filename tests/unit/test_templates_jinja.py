@@ -145,6 +145,8 @@ DIFFERENT = {
     "{{ 1e20 }}": "100000000000000000000.0",
     "{{ 'a' is sequence }}": "False",
     "{{ ['a'] is lower }}": "False",
+    "{{ none is iterable }}": "True",
+    '{{ "it\'s".title() }}': "It's",
 }
 
 

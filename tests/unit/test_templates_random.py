@@ -29,16 +29,16 @@ DATA = json.dumps(VALUES).encode()
 FILTERS = """
 upper lower title capitalize trim length list first last sort unique|list reverse|list join join(',') sum min max abs
 round round(1) float string tojson tojson(indent=2) default('d') default('d',true) replace('a','b') indent indent(2)
-truncate(5) wordcount batch(2)|list slice(2)|list items|list dictsort map('upper')|list map(attribute='name')|join(',')
-selectattr('age','>',40)|list rejectattr('tags')|list groupby('age')|list select('odd')|list reject('even')|list
-urlencode striptags count center(9)
+string|truncate(5) string|wordcount batch(2)|list slice(2)|list items|list dictsort map('upper')|list
+map(attribute='name')|join(',') selectattr('age','>',40)|list rejectattr('tags')|list
+groupby('age')|list select('odd')|list reject('even')|list urlencode striptags count string|center(9)
 """
 METHODS = """
 upper() lower() strip() lstrip() split() split(',') splitlines() startswith('a') endswith('x') replace('a','b')
 count('a') find('a') items()|list keys()|list values()|list get('b') get('z',1) isdigit()
 """
 TESTS = """
-defined none string number mapping iterable odd even true false boolean integer float divisibleby(2) eq(7) in(numbers)
+defined none string number mapping odd even true false boolean integer float divisibleby(2) eq(7) in(numbers)
 """
 SIGNS = "+ - * / // % ** ~ == != and or in"
 ATOMS = """
