@@ -220,7 +220,16 @@ LARGE = {
 
 TEMPLATES = templates_of(lambda ref: pytest.fail("looked up"))
 # What minijinja does within its limits.
-HARMLESS = {"a long number", "map", "truncate", "title", "round", "wordcount", "the length of a loop"}
+HARMLESS = {
+    "a long number",
+    "indent with text",
+    "map",
+    "truncate",
+    "title",
+    "round",
+    "wordcount",
+    "the length of a loop",
+}
 
 
 def attack(text: str, values: dict[str, Any] | None = None) -> str:
