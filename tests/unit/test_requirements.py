@@ -17,9 +17,6 @@ OURS = {"app", "core", "pages", "tests", "bench"}
 UNIMPORTED = {
     "psycopg": "SQLAlchemy loads it for postgresql+psycopg",
     "wordllama": "its wheel carries the weights of the embeddings",
-    "minijinja": "templates",
-    "cachetools": "caches",
-    "filelock": "locks",
     "pytest-asyncio": "a plugin of pytest",
     "pytest-timeout": "a plugin of pytest",
     "pytest-xdist": "a plugin of pytest",

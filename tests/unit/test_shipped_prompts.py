@@ -22,8 +22,8 @@ from core.settings import Settings
 from core.store.embeddings import embedder
 from core.store.vectors import Vectors
 from tests.puppet import Bench, bench
-from tests.waiting import wait_until
 from tests.rendering import templates_of
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2] / "prompts"
 NAMES = (
