@@ -205,28 +205,31 @@ def postgres_url() -> Iterator[str]:
             capture_output=True,
             **common,
         )
-        port = _free_port()
-        options = {
-            "listen_addresses": "127.0.0.1",
-            "port": port,
-            "unix_socket_directories": folder,
-            "fsync": "off",
-            "synchronous_commit": "off",
-            "full_page_writes": "off",
-            "shared_buffers": "32MB",
-        }
-        flags = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-        with log.open("wb") as output:
-            server = subprocess.Popen(
-                [programs / "postgres", "-D", data, *flags],
-                stdout=output,
-                stderr=output,
-                preexec_fn=_end_with_parent,
-                **common,
-            )
-        url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
-        wait_until(lambda: _answers(url) or server.poll() is not None)
-        assert server.poll() is None, log.read_text(errors="replace")
+        for _ in range(3):  # somebody else may take the port in between
+            port = _free_port()
+            options = {
+                "listen_addresses": "127.0.0.1",
+                "port": port,
+                "unix_socket_directories": folder,
+                "fsync": "off",
+                "synchronous_commit": "off",
+                "full_page_writes": "off",
+                "shared_buffers": "32MB",
+            }
+            flags = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+            with log.open("wb") as output:
+                server = subprocess.Popen(
+                    [programs / "postgres", "-D", data, *flags],
+                    stdout=output,
+                    stderr=output,
+                    preexec_fn=_end_with_parent,
+                    **common,
+                )
+            url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+            wait_until(lambda url=url, server=server: server.poll() is not None or _answers(url))
+            if server.poll() is None:
+                break
+        assert server is not None and server.poll() is None, log.read_text(errors="replace")
         yield url
     finally:
         if server is not None:

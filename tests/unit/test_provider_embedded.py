@@ -184,9 +184,9 @@ async def test_one_who_stops_waiting_does_not_stop_the_loading(embedded: Embedde
 async def test_an_engine_that_died_is_started_again(embedded: Embedded) -> None:
     await embedded.warm()
     (future,) = embedded._loading.values()
-    pid = future.result().engine.pid
-    os.kill(pid, signal.SIGKILL)
-    assert gone(pid)
+    engine = future.result().engine
+    os.kill(engine.pid, signal.SIGKILL)
+    wait_until(lambda: not engine.alive)
     assert (await answer(embedded, asked("Hello", max_tokens=3))).text
 
 
