@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime
-from collections import OrderedDict
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import gradio as gr
+from cachetools import LRUCache
 
 from core.conversations import Conversation, StoredFile, Turn
 from core.errors import ParleyError, RateLimited
@@ -44,7 +45,8 @@ class Screen:
     def __init__(self, services: Services, parts: Parts) -> None:
         self._services = services
         self._parts = parts
-        self._pictures: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._lock = threading.Lock()
+        self._pictures: LRUCache[tuple[str, str], str] = LRUCache(MOST_PICTURES)
 
     def info(self, model: str) -> ModelInfo:
         return self._services.catalog.info(model)
@@ -176,7 +178,9 @@ class Screen:
         if not file.media_type.startswith("image/"):
             return ""
         key = (visitor, file.id)
-        if key not in self._pictures:
+        with self._lock:
+            found = self._pictures.get(key)
+        if found is None:
             data = self._services.conversations.file_data(visitor, file.id)
             try:
                 found = self._services.child.run("thumbnail", data, seconds=SECONDS, widest=WIDEST, most_pixels=LARGEST)
@@ -184,7 +188,6 @@ class Screen:
                 return ""
             except ParleyError:
                 found = ""
-            self._pictures[key] = found
-            while len(self._pictures) > MOST_PICTURES:
-                self._pictures.popitem(last=False)
-        return self._pictures[key]
+            with self._lock:
+                self._pictures[key] = found
+        return found

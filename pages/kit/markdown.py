@@ -15,11 +15,11 @@ from __future__ import annotations
 import itertools
 import re
 import threading
-from collections import OrderedDict
 from collections.abc import MutableMapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from cachetools import LRUCache
 from markdown_it.token import Token
 
 from pages.kit.markdown_parser import parser
@@ -41,6 +41,7 @@ _IGNORED = re.compile(r"[\x00-\x20\x7f-\x9f\u200b-\u200f\u2060\ufeff]+")
 _SCHEME = re.compile(r"[^/?#\\]*?:")
 _PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/=]+")
 _LANGUAGE = re.compile(r"[\w+#.-]{1,40}")
+EACH = 16_000
 TAGS = {"em": "em", "strong": "strong", "s": "del"}
 _PARSER = parser()
 
@@ -48,9 +49,9 @@ _PARSER = parser()
 class Shown:
     """Renders texts that grow: what can no longer change is kept, so that only the last block is parsed again."""
 
-    def __init__(self, kept: int = 512, characters: int = 8_000_000) -> None:
-        self._kept, self._room = kept, characters
-        self._starts: OrderedDict[str, tuple[str, dict[str, Any]]] = OrderedDict()  # start of a text: form, references
+    def __init__(self, characters: int = 8_000_000) -> None:
+        # Start of a text: itself, its form, its references. A text counts as EACH characters at least.
+        self._starts: LRUCache[str, tuple[str, str, dict[str, Any]]] = LRUCache(characters, _size)
         self._lock = threading.Lock()
 
     def __call__(self, markdown: str) -> str:
@@ -74,22 +75,19 @@ class Shown:
             start = max((start for start in self._starts if source.startswith(start)), key=len, default="")
             if not start:
                 return "", "", {}
-            self._starts.move_to_end(start)
-            return start, *self._starts[start]
+            return self._starts[start]
 
     def _keep(self, start: str, form: str, references: dict[str, Any]) -> None:
         with self._lock:
             # The shorter start of the same text is of no use any more.
             for other in [other for other in self._starts if start.startswith(other)]:
-                self._forget(other)
-            self._starts[start] = form, references
-            self._room -= len(start) + len(form)
-            while self._room < 0 or len(self._starts) > self._kept:
-                self._forget(next(iter(self._starts)))
+                del self._starts[other]
+            if _size(kept := (start, form, references)) <= self._starts.maxsize:
+                self._starts[start] = kept
 
-    def _forget(self, start: str) -> None:
-        form, _ = self._starts.pop(start)
-        self._room += len(start) + len(form)
+
+def _size(kept: tuple[str, str, dict[str, Any]]) -> int:
+    return max(EACH, len(kept[0]) + len(kept[1]))
 
 
 shown = Shown()

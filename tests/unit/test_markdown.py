@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from core.conversations.formats.html import TAGS, rendered
-from pages.kit.markdown import Shown, shown
+from pages.kit.markdown import EACH, Shown, shown
 from tests.hostile import FORMS, PIECES, PIXEL
 
 LINK = '<a href="{}" target="_blank" rel="noopener noreferrer">'
@@ -114,15 +114,12 @@ def test_what_can_no_longer_change_is_not_parsed_again(monkeypatch: pytest.Monke
 
 
 def test_the_memory_is_bounded() -> None:
-    growing = Shown(kept=1000, characters=10_000)
-    for number in range(200):
-        growing(f"{number} begins\n\nand\n\nends")
-    growing("a" * 20_000 + "\n\nb\n\nc")
-    assert sum(len(start) + len(form) for start, (form, _) in growing._starts.items()) <= 10_000
-    few = Shown(kept=5)
+    growing = Shown(characters=5 * EACH)
     for number in range(20):
-        few(f"{number} begins\n\nand\n\nends")
-    assert len(few._starts) == 5
+        growing(f"{number} begins\n\nand\n\nends")
+    assert len(growing._starts) == 5
+    growing("a" * 6 * EACH + "\n\nb\n\nc")
+    assert growing._starts.currsize <= 5 * EACH
 
 
 @pytest.mark.parametrize(
