@@ -55,7 +55,7 @@ class SettingsError(ParleyError):
     """A setting is unknown or does not parse. Stops the start."""
 
     code = "settings"
-    default_fix = "The README lists every setting."
+    default_fix = "docs/settings.md lists every setting."
 
 
 class StorageError(ParleyError):

@@ -27,7 +27,10 @@ SIZE = 98_362_432  # bytes of the unpacked file
 
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"  # of that file
 
-_BY_HAND = "Check the network and run `python app.py models fetch` again. The README says how to get the file by hand."
+_BY_HAND = (
+    "Check the network and run `python app.py models fetch` again. "
+    "docs/troubleshooting.md says how to get the file by hand."
+)
 _WORK = ".fetch-"  # begins the name of a folder beside the models; nothing in there is taken for a model
 
 

@@ -17,6 +17,7 @@ from tests.api._server import Api
 from tests.api._whole import whole
 
 JOIN = "/gradio_api/queue/join"
+RECIPES = (Path(__file__).resolve().parents[2] / "docs" / "deploy.md").read_text("utf-8")
 CONFIGURATION = """
 daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;
 events {{ worker_connections 64; }}
@@ -88,6 +89,22 @@ async def test_through_a_trusted_nginx(tmp_path: Path, before, location: str) ->
             answer = await door.call("POST", root + JOIN, b"{}", host="parley.example", origin=origin)
             assert answer[0] == expected, origin
         assert (await door.call("GET", f"{root}/theme.css", host="parley.example"))[0] == 200
+
+
+@pytest.mark.parametrize("location", ["/", "/parley/"])
+async def test_the_recipe_of_the_document(tmp_path: Path, before, location: str) -> None:  # type: ignore[no-untyped-def]
+    root = location.rstrip("/")
+    block = re.search(rf"^location {location} {{\n(.*?)^}}", RECIPES, re.M | re.S)
+    assert block
+    passed, *more = re.sub(r" +#.*", "", block[1]).split(";\n")
+    assert passed.strip() == f"proxy_pass http://127.0.0.1:7860{'/' if root else ''}"
+    values = {"PARLEY_SHARED": "on", "PARLEY_ROOT_PATH": root, "PARLEY_TRUSTED_PROXIES": "127.0.0.1"}
+    with whole(tmp_path, **values) as api:
+        door = before(api, location, ";\n".join(more))
+        host = f"127.0.0.1:{door.port}"
+        assert (await door.call("GET", f"{root}/", host=host))[0] == 200
+        for origin, expected in ((f"http://{host}", 422), ("http://127.0.0.1", 403), ("http://evil.example", 403)):
+            assert (await door.call("POST", root + JOIN, b"{}", host=host, origin=origin))[0] == expected, origin
 
 
 async def test_a_stranger_is_not_believed(tmp_path: Path) -> None:

@@ -82,9 +82,8 @@ def test_a_wrong_setting_is_one_sentence_and_code_2(
     captured = capsys.readouterr()
     assert serve.settings == []
     assert captured.out == ""
-    expected = (
-        "parley: There is no setting called PARLEY_HOTS. Did you mean PARLEY_HOST? The README lists every setting."
-    )
+    expected = "parley: There is no setting called PARLEY_HOTS. Did you mean PARLEY_HOST? "
+    expected += "docs/settings.md lists every setting."
     assert captured.err.strip() == expected
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import re
 import shlex
 import tomllib
@@ -23,10 +24,14 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
+PAGES = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
+SETTINGS_PAGE = PAGES["docs/settings.md"]
+DOCUMENTS = {"README.md": README, "CHANGELOG.md": (ROOT / "CHANGELOG.md").read_text("utf-8"), **PAGES}
+MOST_LINES = 200  # of the README: who opens it reads it to the end
 
 
 def row(setting: Setting) -> str:
-    """A setting's line in the README's table."""
+    """A setting's line in the table of docs/settings.md."""
     default = f"`{setting.default}`" if setting.default else ""
     text = setting.help.replace("<", "&lt;").replace("|", "\\|")
     return f"| `{setting.name}` | {default} | {text} |"
@@ -55,14 +60,14 @@ def commands(text: str, name: str) -> list[str]:
 
 
 def test_the_settings_table_is_the_one_in_the_code() -> None:
-    section = README.split("## Settings", 1)[1].split("\n## ", 1)[0]
+    section = SETTINGS_PAGE.split("## Settings", 1)[1].split("\n## ", 1)[0]
     documented = [line for line in section.splitlines() if line.startswith("| `")]
     assert documented == [row(setting) for setting in SETTINGS]
 
 
 def test_every_make_target_that_is_named_exists() -> None:
     targets = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
-    named = {command.split()[1] for text in (README, *_other_documents()) for command in commands(text, "make")}
+    named = {command.split()[1] for text in DOCUMENTS.values() for command in commands(text, "make")}
     assert {"run", "test", "lint", "bench"} <= targets
     assert {"run", "test"} <= named
     assert named <= targets
@@ -72,12 +77,14 @@ def test_readme_opens_with_the_two_commands() -> None:
     assert commands(README, "make")[:2] == ["make run", "make test"]
 
 
-def _other_documents() -> list[str]:
-    return [path.read_text("utf-8") for path in (ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")))]
+def test_the_readme_is_short_and_leads_to_every_page() -> None:
+    assert len(README.splitlines()) < MOST_LINES
+    linked = {target.partition("#")[0] for target in links(README)}
+    assert sorted(set(PAGES) - linked) == []
 
 
 def test_every_command_line_that_is_named_parses() -> None:
-    named = [command for text in (README, *_other_documents()) for command in commands(text, "app.py")]
+    named = [command for text in DOCUMENTS.values() for command in commands(text, "app.py")]
     makefile = re.findall(r"app\.py [a-z ]+", MAKEFILE)
     assert "app.py models list" in named
     for command in [*named, *makefile]:
@@ -95,17 +102,18 @@ def subparsers(parser: argparse.ArgumentParser, path: str) -> Iterator[tuple[str
                 yield from subparsers(child, f"{path} {name}")
 
 
-def test_every_command_and_option_has_a_help_text_and_every_command_is_in_the_readme() -> None:
+def test_every_command_and_option_has_a_help_text_and_every_command_is_in_the_table() -> None:
     found = list(subparsers(cli.parser(), "python app.py"))
+    table = SETTINGS_PAGE.split("## Commands", 1)[1].split("\n## ", 1)[0]
     assert {name for name, _, _ in found} >= {"python app.py serve", "python app.py models list"}
     for name, parser, text in found:
         assert text, name
         assert all(action.help for action in parser._actions if action.option_strings), name
         if not any(isinstance(action, argparse._SubParsersAction) for action in parser._actions):
-            assert re.search(rf"`{name}[ `]", README), name
+            assert re.search(rf"`{name}[ `]", table), name
         for action in parser._actions:
             for option in action.option_strings:
-                assert option in ("-h", "--help") or option in README, f"{name} {option}"
+                assert option in ("-h", "--help") or option in table, f"{name} {option}"
 
 
 def test_the_example_env_file_names_only_what_exists() -> None:
@@ -119,7 +127,7 @@ def test_the_example_env_file_names_only_what_exists() -> None:
 
 def test_settings_that_the_texts_name_exist() -> None:
     known = {setting.name for setting in SETTINGS}
-    for text in (README, DOCKERFILE, MAKEFILE, *_other_documents()):
+    for text in (DOCKERFILE, MAKEFILE, *DOCUMENTS.values()):
         assert set(re.findall(r"\bPARLEY_[A-Z][A-Z_]*[A-Z]\b", text)) <= known
 
 
@@ -154,13 +162,43 @@ def test_the_fields_formats_and_prompts_that_the_document_on_prompts_names() -> 
         assert (ROOT / "prompts" / name / "v1.yaml").is_file(), name
 
 
-def test_links_lead_somewhere_and_the_picture_is_small() -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (ROOT / target).exists(), target
-    for document in _other_documents():
-        for target in re.findall(r"\]\(([^)#:]+)\)", document):
-            assert (ROOT / "docs" / target).exists(), target
-    assert (ROOT / "docs/chat.png").stat().st_size < 300_000
+def links(text: str) -> list[str]:
+    """Where a document links to in this repository, with the heading behind a #."""
+    return re.findall(r"\]\(([^):]+)\)", text)
+
+
+def anchors(text: str) -> set[str]:
+    """What a # can name in a document: its headings, as GitHub writes them."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_lead_somewhere(name: str) -> None:
+    for link in links(DOCUMENTS[name]):
+        target, _, anchor = link.partition("#")
+        path = ((ROOT / name).parent / target).resolve() if target else ROOT / name
+        assert path.exists(), link
+        assert not anchor or anchor in anchors(path.read_text("utf-8")), link
+
+
+def test_pages_that_the_program_names_exist() -> None:
+    """In what it says to people; docstrings also name pages of other projects."""
+    said = [(ROOT / ".env.example").read_text("utf-8"), DOCKERFILE, MAKEFILE]
+    for path in (path for folder in ("core", "pages") for path in (ROOT / folder).rglob("*.py")):
+        tree = ast.parse(path.read_text("utf-8"))
+        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        strings = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in docstrings)
+        said += [node.value for node in strings if isinstance(node.value, str)]
+    named = {page for text in said for page in re.findall(r"docs/[\w-]+\.md", text)}
+    assert "docs/settings.md" in named
+    assert sorted(named - set(PAGES)) == []
+
+
+def test_the_pictures_are_small() -> None:
+    pictures = sorted((ROOT / "docs").glob("*.png"))
+    assert {f"docs/{picture.name}" for picture in pictures} <= set(links(README))
+    assert all(picture.stat().st_size < 300_000 for picture in pictures)
 
 
 @pytest.mark.parametrize("name", ["LICENSE", "CHANGELOG.md", ".env.example"])
@@ -180,6 +218,12 @@ class TestTheChecks:
         assert commands(text, "app.py")[0] == "app.py"
         assert commands(text, "app.py")[1].startswith("app.py models list --json")
         assert len(commands(text, "app.py")) == 2
+
+    def test_links(self) -> None:
+        assert links("[a](b.md) ![c](d.png) [e](f.md#g-h) [i](https://j.example/k)") == ["b.md", "d.png", "f.md#g-h"]
+
+    def test_anchors(self) -> None:
+        assert anchors("# Is it well?\n```\n# no\n```\n## A *b*, c-d\n") == {"is-it-well", "a-b-c-d"}
 
     def test_row(self) -> None:
         assert row(Setting("A", "", "One <of>|two.")) == "| `A` |  | One &lt;of>\\|two. |"
