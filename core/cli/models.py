@@ -19,7 +19,7 @@ def register(commands: Commands) -> None:
     listing = below.add_parser("list", help="show every provider, its state and its models with prices")
     listing.add_argument("--json", action="store_true", help="print JSON for programs")
     listing.set_defaults(action=_list)
-    fetch = below.add_parser("fetch", help="get the embedded model's weights (93 MB) into the models folder")
+    fetch = below.add_parser("fetch", help="get the embedded model's weights (98 MB) into the models folder")
     fetch.set_defaults(action=_fetch)
 
 
