@@ -226,7 +226,7 @@ async def test_a_server_elsewhere_has_no_switch_for_thinking(server: FakeServer)
 def test_addresses_are_shown_without_what_is_secret() -> None:
     provider = ChatCompletions("lab", "lab", "https://user:secret@host:8443/v1?token=abc", "k")
     assert provider._endpoint.address == "https://host:8443/v1"
-    assert "secret" not in repr(provider._endpoint.asked())
+    assert "secret" not in repr(provider._endpoint.target())
 
 
 async def test_a_real_engine(embedded_engine: Engine) -> None:
