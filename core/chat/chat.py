@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from functools import partial
 
 from core.chat.request import RequestBuilder, Upload
 from core.chat.runs import Run, Runs, Snapshot, watch
-from core.conversations import Conversation, Conversations, Meter, Pane, StoredFile, Turn
-from core.errors import BadRequest, ParleyError
+from core.conversations import Conversation, Conversations, Pane, StoredFile, Turn
+from core.errors import BadRequest
 from core.gateway import Gateway
 from core.ledger.store import Ledger
 from core.messages import Event
@@ -35,17 +35,16 @@ class Chat:
         gateway: Gateway,
         ledger: Ledger,
         conversations: Conversations,
-        asking: RequestBuilder,
+        builder: RequestBuilder,
         settings: Settings,
         threads: Threads,
     ) -> None:
         self._gateway = gateway
-        self._ledger = ledger
         self._conversations = conversations
-        self._asking = asking
+        self._builder = builder
         self._threads = threads
         self._unwatched: float = settings["PARLEY_UNWATCHED_SECONDS"]
-        self._runs = Runs()
+        self._runs = Runs(ledger, threads.database)
         self._adding: set[tuple[str, str]] = set()  # conversations, by visitor, that something is being put into
 
     async def ask(
@@ -70,7 +69,7 @@ class Chat:
             raise BadRequest("The message is empty.", "Write something first.")
 
         async def put(conversation: Conversation) -> list[str]:
-            await self._threads.requests.run_for(visitor, self._asking.check, conversation, text, files, models)
+            await self._threads.requests.run_for(visitor, self._builder.check, conversation, text, files, models)
             stored = [
                 await self._threads.database.run(
                     self._conversations.store_file, visitor, conversation.id, name, "", data
@@ -126,7 +125,7 @@ class Chat:
             raise BadRequest("The message is empty.", "Write something first.")
 
         async def put(conversation: Conversation) -> list[str]:
-            await self._threads.requests.run_for(visitor, self._asking.check, conversation, text)
+            await self._threads.requests.run_for(visitor, self._builder.check, conversation, text)
             affected = await self._panes_through(visitor, conversation, turn.id)
             question = await self._add(
                 visitor, conversation.id, parent=turn.parent, role="user", text=text, files=turn.files
@@ -266,26 +265,17 @@ class Chat:
     def _start(self, visitor: str, answers: Sequence[Turn], keys: Keys | None, fallbacks: Sequence[str]) -> list[str]:
         for turn in answers:
             events = self._events(visitor, turn, dict(keys or {}), tuple(fallbacks))
-            self._runs.start(turn, visitor, events, self._save, self._bill, self._unwatched)
+            self._runs.start(turn, visitor, events, self._save, self._unwatched)
         return [turn.id for turn in answers]
 
     async def _events(
         self, visitor: str, answer: Turn, keys: Keys, fallbacks: tuple[str, ...]
     ) -> AsyncGenerator[Event, None]:
         """What the model says. The request is made here, and what fails in it ends this answer and is told there."""
-        request = await self._threads.requests.run_for(visitor, self._asking.request, visitor, answer, keys, fallbacks)
+        request = await self._threads.requests.run_for(visitor, self._builder.request, visitor, answer, keys, fallbacks)
         async with aclosing(self._gateway.stream(request)) as events:
             async for event in events:
                 yield event
-
-    async def _bill(self, call: int) -> Meter | None:
-        """The meter of a call that was stopped or broke off. None if it could not be recorded."""
-        with suppress(ParleyError):
-            row = await self._threads.database.run(self._ledger.settled, call)
-            if row.usage is not None:
-                took = row.first_token, row.duration or 0.0
-                return Meter(call, row.usage, row.cost, *took, row.stop_reason or "", prompt=row.prompt)
-        return None
 
     async def _save(self, snapshot: Snapshot) -> None:
         await self._threads.database.run(

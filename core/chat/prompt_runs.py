@@ -5,11 +5,9 @@ from __future__ import annotations
 import datetime
 import secrets
 from collections.abc import AsyncGenerator
-from contextlib import suppress
 
 from core.chat.runs import Runs, Snapshot, watch
-from core.conversations import Meter, Turn
-from core.errors import ParleyError
+from core.conversations import Turn
 from core.gateway import Gateway
 from core.ledger.store import Ledger
 from core.messages import ChatRequest
@@ -23,9 +21,7 @@ class PromptRuns:
 
     def __init__(self, gateway: Gateway, ledger: Ledger, database: Pool) -> None:
         self._gateway = gateway
-        self._ledger = ledger
-        self._database = database  # the threads that read it
-        self._runs = Runs()
+        self._runs = Runs(ledger, database)
 
     async def run(
         self, page: str, request: ChatRequest, every: float = 0.05, idle: float = 1.0
@@ -37,9 +33,7 @@ class PromptRuns:
         """
         self.stop(page)
         turn = _turn(page, request.model)
-        self._runs.start(turn, request.visitor, self._gateway.stream(request), _keep, self._bill, UNWATCHED)
-        run = self._runs.get(turn.id)
-        assert run is not None, "it has just been started"
+        run = self._runs.start(turn, request.visitor, self._gateway.stream(request), _keep, UNWATCHED)
         last = run.snapshot
         try:
             async for changed in watch({turn.id: run}, every, idle):
@@ -55,22 +49,6 @@ class PromptRuns:
     async def close(self) -> None:
         """End everything; for shutdown."""
         await self._runs.close()
-
-    async def _bill(self, call: int) -> Meter | None:
-        """The meter of a call that was stopped or broke off. None if it could not be recorded."""
-        with suppress(ParleyError):
-            row = await self._database.run(self._ledger.settled, call)
-            if row.usage is not None:
-                return Meter(
-                    call,
-                    row.usage,
-                    row.cost,
-                    row.first_token,
-                    row.duration or 0.0,
-                    row.stop_reason or "",
-                    prompt=row.prompt,
-                )
-        return None
 
 
 async def _keep(_: Snapshot) -> None:

@@ -16,7 +16,9 @@ import structlog
 
 from core.conversations import Meter, Turn
 from core.errors import Interrupted, ParleyError
+from core.ledger.store import Ledger
 from core.messages import Begun, Done, Event, Notice, TextDelta, ThinkingDelta, Usage
+from core.threads import Pool
 
 log = structlog.get_logger()
 
@@ -187,17 +189,18 @@ class Run:
 
 
 class Runs:
-    """All answers in the making of this process."""
+    """Several answers in the making. `database` are the threads in which the ledger is read."""
 
-    def __init__(self) -> None:
+    def __init__(self, ledger: Ledger, database: Pool) -> None:
+        self._ledger = ledger
+        self._database = database
         self._runs: dict[str, Run] = {}
 
-    def start(
-        self, turn: Turn, visitor: str, events: AsyncGenerator[Event, None], save: Save, bill: Bill, unwatched: float
-    ) -> None:
-        run = Run(turn, visitor, events, save, bill, unwatched)
-        self._runs[turn.id] = run
+    def start(self, turn: Turn, visitor: str, events: AsyncGenerator[Event, None], save: Save, unwatched: float) -> Run:
+        """Begin an answer. It is stopped when nobody has watched it for `unwatched` seconds."""
+        run = self._runs[turn.id] = Run(turn, visitor, events, save, self._bill, unwatched)
         run.task.add_done_callback(lambda _: self._forget(run))
+        return run
 
     def get(self, turn: str) -> Run | None:
         """The run of this answer, if it is still going. Those who watch hear of an end before it is forgotten."""
@@ -207,10 +210,6 @@ class Runs:
     def of(self, conversation: str) -> list[Run]:
         """What is being written in a conversation."""
         return [run for run in self._runs.values() if run.turn.conversation == conversation and not run.task.done()]
-
-    def _forget(self, run: Run) -> None:
-        if self._runs.get(run.turn.id) is run:  # it may be going on already in a run of its own
-            del self._runs[run.turn.id]
 
     def stop(self, turns: Iterable[str], why: str = "stopped") -> None:
         for turn in turns:
@@ -223,6 +222,19 @@ class Runs:
         self.stop(list(self._runs), SHUT_DOWN)
         if tasks:
             await asyncio.wait(tasks, timeout=10)
+
+    def _forget(self, run: Run) -> None:
+        if self._runs.get(run.turn.id) is run:  # it may be going on already in a run of its own
+            del self._runs[run.turn.id]
+
+    async def _bill(self, call: int) -> Meter | None:
+        """The meter of a call that was stopped or broke off. None if it could not be recorded."""
+        with contextlib.suppress(ParleyError):
+            row = await self._database.run(self._ledger.settled, call)
+            if row.usage is not None:
+                took = row.first_token, row.duration or 0.0
+                return Meter(call, row.usage, row.cost, *took, row.stop_reason or "", prompt=row.prompt)
+        return None
 
 
 async def watch(runs: dict[str, Run], every: float, idle: float) -> AsyncIterator[dict[str, Snapshot]]:
