@@ -7,6 +7,7 @@ import hmac
 
 from starlette.types import Scope
 
+from core.api.guard import foreign, headers_of
 from core.api.proxies import proxied
 from core.errors import AuthenticationFailed, PermissionDenied
 from core.hosts import host_of, is_loopback
@@ -39,15 +40,14 @@ class Access:
 
     def check(self, scope: Scope) -> str:
         """The visitor that the ledger will name: "local", or on a shared server one for each key."""
-        headers: dict[bytes, bytes] = dict(scope["headers"])
         if self._digests:
-            number = self._key(headers)
+            number = self._key(dict(scope["headers"]))
             return f"api-{self._digests[number].hex()[:8]}" if self._shared else LOCAL
         if not self._enabled:
             raise PermissionDenied(self._sentence, "")
         if proxied(scope):
             raise PermissionDenied("Without a key, the API does not answer through a proxy.", SET_KEYS)
-        _refuse_foreign(headers, scope.get("scheme", "http"))
+        _refuse_foreign(scope)
         return LOCAL
 
     def _key(self, headers: dict[bytes, bytes]) -> int:
@@ -68,16 +68,10 @@ def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
-def _refuse_foreign(headers: dict[bytes, bytes], scheme: str) -> None:
-    """Without a key any web page could make the owner's browser ask, and spend the money on the owner's provider keys.
-
-    A page of another site shows itself by Origin or Sec-Fetch-Site; one that has its name resolve to 127.0.0.1 (DNS
-    rebinding) by Host.
-    """
-    host = headers.get(b"host", b"").decode("latin-1").lower()
-    if not is_loopback(host_of(host)):
+def _refuse_foreign(scope: Scope) -> None:
+    """Without a key a web page could spend the money on the owner's provider keys: none may ask, not even to read."""
+    headers = headers_of(scope)
+    if not is_loopback(host_of(headers.get(b"host", ""))):
         raise PermissionDenied("Without a key, the API answers at 127.0.0.1 and localhost only.", SET_KEYS)
-    origin = headers.get(b"origin")
-    foreign = origin is not None and origin.decode("latin-1").lower() != f"{scheme}://{host}"
-    if foreign or headers.get(b"sec-fetch-site", b"none").lower() not in (b"none", b"same-origin"):
+    if foreign(scope, headers):
         raise PermissionDenied("Without a key, the API does not answer web pages of other sites.", SET_KEYS)

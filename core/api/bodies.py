@@ -110,7 +110,10 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, largest: int) -> N
                     continue
         await send({"type": "http.response.body"})
 
-    error = TooLarge(f"The request is larger than {largest / 1e6:.1f} MB.", "Send less, or raise PARLEY_MAX_UPLOAD_MB.")
+    error = TooLarge(
+        f"The request is larger than {largest / 1e6:.1f} MB.",
+        "Send less; for larger files, raise PARLEY_MAX_UPLOAD_MB.",
+    )
     if for_programs(path_of(scope)):
         await send_error(closing, error)
     else:

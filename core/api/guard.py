@@ -8,6 +8,7 @@ could read conversations or spend the owner's money. Programs send neither Origi
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -52,16 +53,16 @@ class Guard:
         if any(counted[name] > 1 for name in ONCE):
             await PlainTextResponse("A header is there twice.\n", 400)(scope, receive, send)
             return
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        headers = headers_of(scope)
         if for_programs(path_of(scope)):
-            if _foreign(scope, headers) and headers.get(b"origin") not in self._origins and not _reads(scope):
+            if foreign(scope, headers) and headers.get(b"origin") not in self._origins and not _reads(scope):
                 what = "The API does not answer web pages of other sites."
                 fix = "Add the page's origin to PARLEY_ALLOWED_ORIGINS, and set PARLEY_API_KEYS."
                 await send_error(send, PermissionDenied(what, fix))
                 return
         elif (
             (self._own_names and not is_loopback(host_of(headers.get(b"host", ""))))
-            or (_foreign(scope, headers) and not _reads(scope))
+            or (foreign(scope, headers) and not _reads(scope))
             or (_elsewhere(headers) and headers.get(b"sec-fetch-mode") != "navigate")
         ):
             text = OWN_NAMES if self._own_names else FOREIGN
@@ -70,17 +71,21 @@ class Guard:
         await self._app(scope, receive, send)
 
 
+def headers_of(scope: Scope) -> dict[bytes, str]:
+    return {name: value.decode("latin-1") for name, value in scope["headers"]}
+
+
 def _reads(scope: Scope) -> bool:
     return scope["method"] in READING
 
 
-def _elsewhere(headers: dict[bytes, str]) -> bool:
+def _elsewhere(headers: Mapping[bytes, str]) -> bool:
     """Whether the browser says that the request comes from another site, or from another host of the same one."""
     return headers.get(b"sec-fetch-site", "none") not in ("none", "same-origin")
 
 
-def _foreign(scope: Scope, headers: dict[bytes, str]) -> bool:
-    """Whether a page of another origin asks.
+def foreign(scope: Scope, headers: Mapping[bytes, str]) -> bool:
+    """Whether a page of another origin asks. `headers` are the request's, decoded.
 
     Browsers send Sec-Fetch-Site to https and localhost, and no script can write it: where it says same-origin, a proxy
     may have changed Host. Elsewhere there is Origin alone.

@@ -24,7 +24,7 @@ from core.api.endpoint import Endpoint, for_pages, only
 from core.api.fields import Fields
 from core.api.prompt_models import filled_in
 from core.api.query import Query
-from core.api.schemas import largest_body, parsed
+from core.api.schemas import parsed
 from core.api.wire import BadField, dumps, read_body, send_body, send_json
 from core.names import LATEST, Ref, check_label, check_name
 from core.prompts.json_views import history_json, labels_of, move_json, rendered_json, summary_json, version_json
@@ -56,7 +56,6 @@ class PromptRoutes(Endpoint):
         self._registry = services.registry
         self._templates = services.templates
         self._threads = services.threads
-        self._largest_body = largest_body(services.settings)
         self._kept = _Kept()
 
     async def respond(self, scope: Scope, receive: Receive, send: Send, visitor: str) -> None:
@@ -64,7 +63,7 @@ class PromptRoutes(Endpoint):
         query = Query.of(scope)
         if action == "render":
             only(scope, "POST")
-            raw = await read_body(scope, receive, self._largest_body)
+            raw = await read_body(receive)
             await self._render(visitor, name, query, raw, send)
             return
         only(scope, *READING)

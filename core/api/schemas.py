@@ -58,7 +58,6 @@ class Reader:
         self._child = child
         self._listed = False
         self._largest_file: int = settings["PARLEY_MAX_UPLOAD_MB"] * 1024 * 1024
-        self.largest_body = largest_body(settings)
 
     async def read(self, raw: bytes, visitor: str) -> ParsedRequest:
         body = parsed(raw)

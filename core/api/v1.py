@@ -40,7 +40,7 @@ class V1(Endpoint):
         path: str = scope["path_params"]["path"]
         if path == "chat/completions":
             only(scope, "POST")
-            raw = await read_body(scope, receive, self._reader.largest_body)
+            raw = await read_body(receive)
             await until_gone(self._chat(raw, visitor, send), receive)
         elif path == "models":
             only(scope, "GET")

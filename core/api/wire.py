@@ -9,7 +9,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 import orjson
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Send
 
 from core.errors import BadRequest, ParleyError
 
@@ -114,25 +114,14 @@ async def send_body(
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """The whole body. TooLarge above `limit` bytes, ClientGone if it never ends."""
-    too_large = TooLarge(
-        f"The request is larger than {limit / 1e6:.0f} MB.", "Send less, or raise PARLEY_MAX_UPLOAD_MB."
-    )
-    announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-    if announced.isdigit() and int(announced) > limit:
-        raise too_large
+async def read_body(receive: Receive) -> bytes:
+    """The whole body; `core.api.bodies` lets in no more than may come. ClientGone if it never ends."""
     pieces: list[bytes] = []
-    size = 0
     while True:
         message: Message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
-        piece: bytes = message.get("body", b"")
-        size += len(piece)
-        if size > limit:
-            raise too_large
-        pieces.append(piece)
+        pieces.append(message.get("body", b""))
         if not message.get("more_body", False):
             return b"".join(pieces)
 

@@ -104,11 +104,7 @@ def routes(uploads: Uploads) -> list[BaseRoute]:
             name, content = await asyncio.to_thread(uploads.read, visitor_of(request), path)
         except ParleyError as error:
             return PlainTextResponse(str(error), 403)
-        headers = {
-            "content-disposition": f"attachment; filename*=utf-8''{quote(name)}",
-            "cache-control": "private, no-store",
-            "x-content-type-options": "nosniff",
-        }
+        headers = {"content-disposition": f"attachment; filename*=utf-8''{quote(name)}"}
         ending = name.rpartition(".")[2].lower()
         return Response(content, media_type=PICTURES.get(ending, "application/octet-stream"), headers=headers)
 
