@@ -9,7 +9,6 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from core import cli
@@ -19,10 +18,6 @@ if TYPE_CHECKING:
 
     from core.services import Services
     from core.settings import Settings
-
-# For what blocks. Far more than the files and schemas that are read or wait to be (core/files/child.py), so that these
-# cannot keep everybody else from the database; Python's own number is six on a machine of two processors.
-THREADS = 48
 
 
 def create(services: Services) -> ASGIApp:
@@ -38,7 +33,6 @@ def create(services: Services) -> ASGIApp:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "parley"))
         cleaning = asyncio.create_task(services.uploads.keep_clean())
         yield
         cleaning.cancel()

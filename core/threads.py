@@ -59,6 +59,7 @@ class Threads:
 
     def __init__(self, *, shared: bool) -> None:
         self.database = Pool("database", 8)
+        self.prompts = Pool("prompts", 8)  # the registry's files
         self.index = Pool("index", 4)  # search by meaning: a Chroma server may be slow
         self.requests = FairPool("requests", 4, shared)  # from a question to a request: prompts, files
         # A template may use up half a second of processor time, and one at a time would be as fast for all together.
@@ -66,7 +67,7 @@ class Threads:
         self.files = FairPool("files", 2, shared)  # imports and exports
 
     def close(self) -> None:
-        for pool in (self.database, self.index, self.requests, self.previews, self.files):
+        for pool in (self.database, self.prompts, self.index, self.requests, self.previews, self.files):
             pool.close()
 
 

@@ -7,7 +7,6 @@ A name may hold slashes. One whose last part is `versions` or `render` is asked 
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import threading
@@ -71,7 +70,7 @@ class PromptRoutes(Endpoint):
             await self._list(query, send)
         elif action == "versions":
             query.only()
-            await send_json(send, await asyncio.to_thread(self._history, name), headers=_FRESH)
+            await send_json(send, await self._threads.prompts.run(self._history, name), headers=_FRESH)
         else:
             await self._read(_ref(name, query), scope, send)
 
@@ -94,7 +93,7 @@ class PromptRoutes(Endpoint):
 
     async def _read(self, ref: Ref, scope: Scope, send: Send) -> None:
         kept = self._kept.fresh(ref)
-        body, tag = kept if kept is not None else await asyncio.to_thread(self._answer, ref)
+        body, tag = kept if kept is not None else await self._threads.prompts.run(self._answer, ref)
         headers = [(b"etag", tag), *_FRESH]
         if _known(scope, tag):
             await send({"type": "http.response.start", "status": 304, "headers": headers})

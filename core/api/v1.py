@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from starlette.routing import BaseRoute, Route
@@ -31,6 +30,7 @@ class V1(Endpoint):
         super().__init__(services.settings)
         self._gateway = services.gateway
         self._catalog = services.catalog
+        self._threads = services.threads.prompts
         self._prompts = PromptModels(services.registry, services.templates, services.threads.requests)
         self._reader = Reader(
             services.catalog, services.settings, self._prompts, services.child, services.threads.requests
@@ -61,7 +61,7 @@ class V1(Endpoint):
     async def _list(self) -> list[dict[str, Any]]:
         """The models that can be used now, and after them the prompts in production that such a model answers."""
         models = await self._models()
-        live = await asyncio.to_thread(self._prompts.live, models)
+        live = await self._threads.run(self._prompts.live, models)
         return [*map(_model, models.values()), *(_prompt(*one) for one in live)]
 
     async def _models(self) -> dict[str, ModelInfo]:
@@ -72,7 +72,7 @@ class V1(Endpoint):
     async def _one_model(self, name: str, send: Send) -> None:
         models = await self._models()
         if name.startswith(PREFIX):
-            await send_json(send, _prompt(*await asyncio.to_thread(self._prompts.one, name, models)))
+            await send_json(send, _prompt(*await self._threads.run(self._prompts.one, name, models)))
         elif name in models:
             await send_json(send, _model(models[name]))
         else:

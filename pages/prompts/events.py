@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
@@ -24,6 +23,7 @@ class Events:
 
     def __init__(self, services: Services, parts: Parts, screen: Screen) -> None:
         self._services = services
+        self._threads = services.threads
         self._parts = p = parts
         self._screen = screen
         self.opened = screen.room_parts
@@ -38,25 +38,25 @@ class Events:
             return await self._redrawn(here, query, chip)
         ref, source = str(wanted_view.get("ref") or ""), str(wanted_view.get("draft") or "")
         if source:
-            updates = await asyncio.to_thread(self._screen.blank, _draft(source))
+            updates = await self._threads.prompts.run(self._screen.blank, _draft(source))
         elif ref:
-            updates = await asyncio.to_thread(self._screen.opened, ref)
+            updates = await self._threads.prompts.run(self._screen.opened, ref)
         else:
-            updates = await asyncio.to_thread(self._screen.arrived)
-        return updates | await self._services.threads.index.run(self._screen.listing, updates[self._parts.here] or ref)
+            updates = await self._threads.prompts.run(self._screen.arrived)
+        return updates | await self._threads.index.run(self._screen.listing, updates[self._parts.here] or ref)
 
     @guarded
     async def open(self, event: gr.EventData) -> Updates:
-        return await asyncio.to_thread(self._screen.opened, sent(event, "ref"))
+        return await self._threads.prompts.run(self._screen.opened, sent(event, "ref"))
 
     @guarded
     async def new(self) -> Updates:
-        return await asyncio.to_thread(self._screen.blank)
+        return await self._threads.prompts.run(self._screen.blank)
 
     @guarded
     async def open_draft(self, event: gr.EventData) -> Updates:
         """What another tab wants to have kept as a prompt."""
-        return await asyncio.to_thread(self._screen.blank, _draft(sent(event, "content")))
+        return await self._threads.prompts.run(self._screen.blank, _draft(sent(event, "content")))
 
     @guarded
     async def look(self, event: gr.EventData, here: str, query: str, chip: str) -> Any:
@@ -66,7 +66,7 @@ class Events:
             return gr.skip()
         if self._screen.changed(here.partition("@")[0], seen):
             return await self._redrawn(here, query, chip)
-        return await self._services.threads.index.run(self._screen.listing, here, query, chip)
+        return await self._threads.index.run(self._screen.listing, here, query, chip)
 
     @guarded
     async def after_save(self, saved: str, query: str, chip: str) -> Any:
@@ -74,40 +74,40 @@ class Events:
         ref = saved.partition(" ")[0]
         if not ref:
             return gr.skip()
-        room = await asyncio.to_thread(self._screen.opened, ref)
+        room = await self._threads.prompts.run(self._screen.opened, ref)
         kept = {part: value for part, value in room.items() if part not in self._parts.editor.outputs}
-        return kept | await self._services.threads.index.run(self._screen.listing, ref, query, chip)
+        return kept | await self._threads.index.run(self._screen.listing, ref, query, chip)
 
     @guarded
     async def search(self, query: str, here: str, chip: str) -> Updates:
-        return await self._services.threads.index.run(self._screen.listing, here, query, chip)
+        return await self._threads.index.run(self._screen.listing, here, query, chip)
 
     @guarded
     async def narrow(self, event: gr.EventData, here: str, query: str) -> Updates:
         """Only prompts with this tag or label, or all again."""
         chip = sent(event, "chip")
-        listed = await self._services.threads.index.run(self._screen.listing, here, query, chip)
+        listed = await self._threads.index.run(self._screen.listing, here, query, chip)
         return listed | {self._parts.chip: chip}
 
     @guarded
     async def draft_problem(self, event: gr.EventData) -> Updates:
         """What was written into a file by hand, as a draft of the next version."""
         name, number = sent(event, "name"), _number(sent(event, "number"))
-        problems = await asyncio.to_thread(self._services.registry.problems)
+        problems = await self._threads.prompts.run(self._services.registry.problems)
         found = [one.draft for one in problems if one.name == name and one.number == number and one.draft]
         if not found:
             raise BadRequest("That file was changed again in the meantime.", "Look at the list once more.")
-        entry = await asyncio.to_thread(self._services.registry.entry, name)
+        entry = await self._threads.prompts.run(self._services.registry.entry, name)
         if entry.latest is None:
-            return await asyncio.to_thread(self._screen.blank, found[0])
-        return await asyncio.to_thread(self._screen.opened, name, found[0])
+            return await self._threads.prompts.run(self._screen.blank, found[0])
+        return await self._threads.prompts.run(self._screen.opened, name, found[0])
 
     @guarded
     async def restore(self, event: gr.EventData, here: str, query: str, chip: str) -> Updates:
         """Write a file back as it was saved."""
         self._screen.must_write()
         name, number = sent(event, "name"), _number(sent(event, "number"))
-        await asyncio.to_thread(self._services.registry.restore, name, number)
+        await self._threads.prompts.run(self._services.registry.restore, name, number)
         gr.Info(f"v{number} of {name} is again what was saved.", duration=3)
         return await self._redrawn(here, query, chip)
 
@@ -115,17 +115,17 @@ class Events:
     async def compare(self, event: gr.EventData) -> Updates:
         """Two versions side by side."""
         name, old, new = sent(event, "name"), _number(sent(event, "old")), _number(sent(event, "new"))
-        return {self._parts.diff: await asyncio.to_thread(self._screen.compared, name, old, new)}
+        return {self._parts.diff: await self._threads.prompts.run(self._screen.compared, name, old, new)}
 
     @guarded
     async def all_versions(self, here: str) -> Updates:
-        return await asyncio.to_thread(self._screen.all_versions, here)
+        return await self._threads.prompts.run(self._screen.all_versions, here)
 
     @guarded
     async def ask(self, event: gr.EventData) -> str:
         """The window in which a label is moved, as it has to be for what is chosen in it so far."""
         name, label, to = sent(event, "name"), sent(event, "label"), _number(sent(event, "to"))
-        return await asyncio.to_thread(self._screen.window, name, label, to, sent(event, "why"))
+        return await self._threads.prompts.run(self._screen.window, name, label, to, sent(event, "why"))
 
     @guarded
     async def move(self, event: gr.EventData, here: str, query: str, chip: str, request: gr.Request) -> Updates:
@@ -140,16 +140,18 @@ class Events:
             registry.move(name, label, to or None, by=by, why=why.strip(), expect=expect or None)
 
         try:
-            await asyncio.to_thread(work)
+            await self._threads.prompts.run(work)
         except ParleyError as error:
-            return {p.label_window: await asyncio.to_thread(self._screen.window, name, label, to, why, str(error))}
+            return {
+                p.label_window: await self._threads.prompts.run(self._screen.window, name, label, to, why, str(error))
+            }
         said = f"{label} of {name} is removed." if to == GONE else f"{label} of {name} stands at v{to} now."
         gr.Info(said, duration=3)
         return {p.label_window: ""} | await self._redrawn(here, query, chip)
 
     async def _redrawn(self, here: str, query: str, chip: str) -> Updates:
-        listed = await self._services.threads.index.run(self._screen.listing, here, query, chip)
-        return listed | await asyncio.to_thread(self._screen.refreshed, here)
+        listed = await self._threads.index.run(self._screen.listing, here, query, chip)
+        return listed | await self._threads.prompts.run(self._screen.refreshed, here)
 
 
 def _json(source: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import io
 import json
@@ -94,7 +93,7 @@ class Transfer:
 
         done, troubles = await self._threads.run_for(visitor_of(request), work)
         listed = await self._services.threads.index.run(self._screen.listing, here, query, chip)
-        drawn = await asyncio.to_thread(self._screen.refreshed, here)
+        drawn = await self._services.threads.prompts.run(self._screen.refreshed, here)
         return {p.report: report.after(done, troubles), p.drafts: None, **listed, **drawn}
 
     @guarded

@@ -17,6 +17,7 @@ from core.services import Services
 from core.threads import FairPool, Pool
 from pages.prompts.editor import Editor
 from pages.prompts.editor.looks import DraftChecks
+from pages.prompts.editor.save import Saving
 from tests.scripted import Scripted
 
 PATIENCE = 20.0  # seconds until a test gives up
@@ -166,6 +167,22 @@ async def test_one_visitors_previews_leave_room_for_anothers(settings, monkeypat
             assert len(it.inside) == 1
             it.open()
             await asyncio.gather(*previews)
+
+
+async def test_who_saves_much_leaves_room_for_others(settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(settings) as services:
+        looks = DraftChecks(services)
+        saving, checked = Saving(services, looks), looks.content
+        source = json.dumps(Draft.sample().model_dump())
+        greedy: Any = SimpleNamespace(headers={"x-parley-visitor": "greedy"})
+        with gate() as it:
+            monkeypatch.setattr(looks, "content", lambda draft: it.work() or checked(draft))
+            files = [asyncio.create_task(saving.download(source, greedy)) for _ in range(12)]
+            await it.holds(2)
+            assert await asyncio.wait_for(chat(services), PATIENCE) == "Hello"
+            it.open()
+            await asyncio.gather(*files)
+            assert it.most == 2
 
 
 async def test_a_chat_does_not_wait_for_a_search(settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,9 +82,9 @@ class Editor:
         return {self.packet: json.dumps(report, ensure_ascii=False)}
 
     @guarded
-    async def ask(self, source: str) -> Updates:
+    async def ask(self, source: str, request: gr.Request) -> Updates:
         """Before saving: what changes. What is there already is gone to instead."""
-        window, same = await self.saving.review(source)
+        window, same = await self.saving.review(source, request)
         return {self.review: window, **(self._went(same) if same else {})}
 
     @guarded

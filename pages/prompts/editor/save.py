@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 import json
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
 
 import gradio as gr
 
@@ -19,6 +20,9 @@ from core.services import Services
 from pages.kit.handlers import guarded, sent, visitor_of
 from pages.prompts.editor import review as view
 from pages.prompts.editor.looks import DraftChecks
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -45,22 +49,22 @@ class Saving:
         self._looks = looks
 
     @guarded
-    async def review(self, source: str) -> tuple[str, Version | None]:
+    async def review(self, source: str, request: gr.Request) -> tuple[str, Version | None]:
         """Nothing to show and a version, if that one is the same already."""
-        return await asyncio.to_thread(self._review, Draft.read(source))
+        return await self._run(request, self._review, Draft.read(source))
 
     async def save(self, source: str, event: gr.EventData, request: gr.Request) -> tuple[str, Version | None]:
         """An error is told in the window, which would hide it otherwise."""
         change = sent(event, "change").strip()
         try:
-            return "", await asyncio.to_thread(self._save, Draft.read(source), change, visitor_of(request))
+            return "", await self._run(request, self._save, Draft.read(source), change, visitor_of(request))
         except ParleyError as error:
             return _packed(error=str(error)), None
 
     @guarded
     async def download(self, source: str, request: gr.Request) -> str:
         """The file that would be saved, packed for the page's script."""
-        return await asyncio.to_thread(self._download, Draft.read(source), visitor_of(request))
+        return await self._run(request, self._download, Draft.read(source), visitor_of(request))
 
     def locked(self) -> str:
         """Why nothing can be saved; "" when it can."""
@@ -70,6 +74,10 @@ class Saving:
         if not self._services.settings.prompts_writable:
             return "On this server prompts are not saved from the browser. You can edit, run and download them."
         return ""
+
+    async def _run(self, request: gr.Request, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """In turn with other visitors: a template or a schema may take seconds to check."""
+        return await self._services.threads.requests.run_for(visitor_of(request), work, *args, **kwargs)
 
     def _review(self, draft: Draft) -> tuple[str, Version | None]:
         if why := self.locked():
