@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from core.api.access import api_state
 from core.api.bodies import Bodies, Reachable
-from core.api.endpoint import Endpoint
+from core.api.endpoint import ApiEndpoint
 from core.api.guard import Guard
 from core.api.headers import Headers
 from core.api.proxies import Proxies
@@ -42,7 +42,7 @@ def perimeter(
     return Proxies(Headers(Guard(Bodies(app, (*own, *interface)), settings), settings), settings)
 
 
-class _Nothing(Endpoint):
+class _Nothing(ApiEndpoint):
     """What answers below /api/v1 where no group does."""
 
     async def respond(self, scope: Scope, receive: Receive, send: Send, visitor: str) -> None:

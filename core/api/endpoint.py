@@ -22,7 +22,7 @@ LAST_WORDS = 0.2  # seconds that a client may take to read why its answer breaks
 log = structlog.get_logger()
 
 
-class Endpoint(ABC):
+class ApiEndpoint(ABC):
     """An ASGI application that lets in whom `Access` lets in and answers with what `respond` sends or raises."""
 
     def __init__(self, settings: Settings) -> None:

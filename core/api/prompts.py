@@ -19,7 +19,7 @@ from cachetools import LRUCache
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from core.api.endpoint import Endpoint, for_pages, only
+from core.api.endpoint import ApiEndpoint, for_pages, only
 from core.api.fields import Fields
 from core.api.prompt_models import filled_in
 from core.api.query import Query
@@ -47,7 +47,7 @@ def routes(services: Services) -> list[BaseRoute]:
     return [Route("/api/v1/prompts", registry), Route("/api/v1/prompts/{path:path}", registry)]
 
 
-class PromptRoutes(Endpoint):
+class PromptRoutes(ApiEndpoint):
     """The ASGI application for everything below /api/v1/prompts."""
 
     def __init__(self, services: Services) -> None:
@@ -55,7 +55,7 @@ class PromptRoutes(Endpoint):
         self._registry = services.registry
         self._templates = services.templates
         self._threads = services.threads
-        self._kept = _Kept()
+        self._kept = _AnswerCache()
 
     async def respond(self, scope: Scope, receive: Receive, send: Send, visitor: str) -> None:
         name, action = _target(scope)
@@ -108,7 +108,7 @@ class PromptRoutes(Endpoint):
         latest = version if ref.label == LATEST else self._registry.version(Ref(ref.name))
         body = dumps(version_json(version, labels_of(version, self._registry.labels(ref.name), latest)))
         tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'.encode()
-        self._kept.keep(ref, _Kept.Answer(body, tag, *_files(self._registry.root, version, latest)), now)
+        self._kept.keep(ref, _Answer(body, tag, *_files(self._registry.root, version, latest)), now)
         return body, tag
 
     async def _render(self, visitor: str, name: str, query: Query, raw: bytes, send: Send) -> None:
@@ -138,19 +138,20 @@ _State = tuple[tuple[tuple[int, int], ...], tuple[files.Stamp | None, ...]]
 _FRESH = [(b"cache-control", b"no-cache")]  # to be asked for again each time; the ETag makes that cheap
 
 
-class _Kept:
-    """Answers with the state of all files that they were made from. For several threads."""
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    body: bytes
+    tag: bytes
+    folders: tuple[str, ...]  # around the prompt's own
+    files: tuple[str, ...]  # the prompt's folder among them
 
-    @dataclass(frozen=True, slots=True)
-    class Answer:
-        body: bytes
-        tag: bytes
-        folders: tuple[str, ...]  # around the prompt's own
-        files: tuple[str, ...]  # the prompt's folder among them
+
+class _AnswerCache:
+    """Answers with the state of all files that they were made from. For several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # held for moments only, never while a file is looked at
-        self._answers: LRUCache[Ref, tuple[_Kept.Answer, _State]] = LRUCache(
+        self._answers: LRUCache[Ref, tuple[_Answer, _State]] = LRUCache(
             MOST_KEPT, lambda kept: len(kept[0].body) + EACH
         )
 
@@ -163,7 +164,7 @@ class _Kept:
         answer, state = kept
         return (answer.body, answer.tag) if _state(answer) == state else None
 
-    def keep(self, ref: Ref, answer: Answer, since: int) -> None:
+    def keep(self, ref: Ref, answer: _Answer, since: int) -> None:
         """`since`: when its making began (ns). A file that has changed so lately might change again unseen."""
         state = _state(answer) if answer.files and len(answer.body) <= LARGEST_KEPT else None
         with self._lock:
@@ -189,7 +190,7 @@ def _files(root: Path, version: Version, latest: Version) -> tuple[tuple[str, ..
     return around, (folder, *(os.path.join(folder, name) for name in (*own, labels.FILE)))  # noqa: PTH118 - hot
 
 
-def _state(answer: _Kept.Answer) -> _State | None:
+def _state(answer: _Answer) -> _State | None:
     """What a change would change: which folders lie around, and the stamps. None when a file cannot be looked at."""
     try:
         around = tuple((status.st_ino, status.st_mode) for status in map(os.lstat, answer.folders))

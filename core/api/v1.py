@@ -8,7 +8,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from core.api.answers import completion
-from core.api.endpoint import Endpoint, for_pages, only
+from core.api.endpoint import ApiEndpoint, for_pages, only
 from core.api.prompt_models import PREFIX, PromptModels
 from core.api.schemas import ParsedRequest, Reader
 from core.api.streaming import stream_answer
@@ -23,7 +23,7 @@ def routes(services: Services) -> list[BaseRoute]:
     return [Route("/v1/{path:path}", for_pages(V1(services), services.settings))]
 
 
-class V1(Endpoint):
+class V1(ApiEndpoint):
     """The ASGI application for everything below /v1."""
 
     def __init__(self, services: Services) -> None:

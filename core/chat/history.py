@@ -48,7 +48,7 @@ class PreparedFiles:
             self._files[key] = prepared
 
 
-class History:
+class ChatHistory:
     """Turns stored conversations into messages."""
 
     def __init__(self, conversations: Conversations, catalog: Catalog, settings: Settings, child: Child) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from core.chat.history import History
+from core.chat.history import ChatHistory
 from core.chat.prompt_context import PromptContext
 from core.conversations import Conversation, Conversations, Turn
 from core.files.child import Child
@@ -30,7 +30,7 @@ class RequestBuilder:
     ) -> None:
         self._conversations = conversations
         self._prompt_context = prompt_context
-        self._history = History(conversations, catalog, settings, child)
+        self._history = ChatHistory(conversations, catalog, settings, child)
 
     def check(
         self, conversation: Conversation, text: str, files: Sequence[Upload] = (), models: Sequence[str] = ()

@@ -24,7 +24,7 @@ WHOLE = frozenset(("stop", "stop_sequence", "length", "tool_use"))  # how an ans
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CachedAnswer:
     """A whole answer, as it is given again."""
 
     thinking: str
@@ -40,28 +40,28 @@ class Answer:
         return PER_ENTRY + texts + PER_LOGPROB * sum(1 + len(token.top) for token in self.logprobs)
 
 
-class Answers:
+class AnswerCache:
     """The answers used last, up to `capacity` bytes."""
 
     def __init__(self, capacity: int = CAPACITY) -> None:
-        self._kept: LRUCache[bytes, Answer] = LRUCache(capacity, lambda answer: answer.size)
+        self._kept: LRUCache[bytes, CachedAnswer] = LRUCache(capacity, lambda answer: answer.size)
 
     @property
     def size(self) -> float:
         """Bytes, roughly."""
         return self._kept.currsize
 
-    def get(self, key: bytes) -> Answer | None:
+    def get(self, key: bytes) -> CachedAnswer | None:
         return self._kept.get(key)
 
-    def put(self, key: bytes, answer: Answer) -> None:
+    def put(self, key: bytes, answer: CachedAnswer) -> None:
         if answer.size <= self._kept.maxsize // 4:
             self._kept[key] = answer
 
 
 def make(context: LayerContext) -> Layer:
     always: bool = context.settings["PARLEY_CACHE"]
-    answers = Answers()
+    answers = AnswerCache()
 
     def layer(call: Call, inner: Handler) -> Events:
         request = call.request
@@ -74,7 +74,7 @@ def make(context: LayerContext) -> Layer:
     return layer
 
 
-async def _again(answer: Answer) -> Events:
+async def _again(answer: CachedAnswer) -> Events:
     if answer.thinking:
         yield ThinkingDelta(answer.thinking)
     if answer.text:
@@ -84,7 +84,7 @@ async def _again(answer: Answer) -> Events:
     yield answer.done
 
 
-async def _remember(answers: Answers, key: bytes, inner: Events) -> Events:
+async def _remember(answers: AnswerCache, key: bytes, inner: Events) -> Events:
     thinking: list[str] = []
     text: list[str] = []
     logprobs: list[TokenLogprob] = []
@@ -101,7 +101,7 @@ async def _remember(answers: Answers, key: bytes, inner: Events) -> Events:
                     tools.append(event)
                 case Done() if event.stop_reason in WHOLE:
                     done = replace(event, cache_hit=True, cost=0, provider_cost=None)
-                    answer = Answer("".join(thinking), "".join(text), tuple(logprobs), tuple(tools), done)
+                    answer = CachedAnswer("".join(thinking), "".join(text), tuple(logprobs), tuple(tools), done)
                     answers.put(key, answer)
             yield event
 

@@ -42,7 +42,7 @@ class ProviderModels:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _KeptList:
     group: ProviderModels
     until: float
 
@@ -61,7 +61,7 @@ class Catalog:
         self._clock = clock
         self._disk = ModelCache(settings.data_dir)
         self._last: dict[str, tuple[ModelInfo, ...]] = self._disk.load()
-        self._kept: dict[_Place, _Kept] = {}
+        self._kept: dict[_Place, _KeptList] = {}
         self._asking: dict[_Place, asyncio.Task[ProviderModels]] = {}
         self._infos: dict[str, ModelInfo] = {}
         self._seen: dict[str, ModelInfo] = {}  # only with visitors' own keys
@@ -111,7 +111,7 @@ class Catalog:
         good_for = FRESH_FAILURE if found is None else FRESH_OWN if key else FRESH
         if len(self._kept) >= MOST_KEPT:
             self._kept = {place: kept for place, kept in self._kept.items() if self._clock() < kept.until}
-        self._kept[place] = _Kept(group, self._clock() + good_for)
+        self._kept[place] = _KeptList(group, self._clock() + good_for)
         return group
 
     def _learn(self, provider: str, models: tuple[ModelInfo, ...], *, own: bool) -> None:

@@ -32,7 +32,7 @@ _NUM_CTX = re.compile(r"^num_ctx\s+(\d+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ModelDetails:
     """What a server says of a model. `num_ctx` is what its owner has set, None for nothing."""
 
     info: ModelInfo
@@ -65,7 +65,7 @@ def address_of(host: str) -> str:
     return f"{scheme or 'http'}://{name}:{port}{parts.path}"
 
 
-def shown(model_id: str, data: Mapping[str, Any]) -> Shown:
+def shown(model_id: str, data: Mapping[str, Any]) -> ModelDetails:
     """The answer of /api/show."""
     capabilities = data.get("capabilities")
     can = set(capabilities or ())
@@ -87,7 +87,9 @@ def shown(model_id: str, data: Mapping[str, Any]) -> Shown:
     size = " ".join(str(details[key]) for key in ("parameter_size", "quantization_level") if details.get(key))
     info = ModelInfo(model_id, context=context if isinstance(context, int) else None, abilities=abilities, note=size)
     set_by_owner = _NUM_CTX.search(str(data.get("parameters") or ""))
-    return Shown(info, capabilities is None or "completion" in can, int(set_by_owner[1]) if set_by_owner else None)
+    return ModelDetails(
+        info, capabilities is None or "completion" in can, int(set_by_owner[1]) if set_by_owner else None
+    )
 
 
 def _levels(thinking: Any, family: str) -> tuple[tuple[str, ...], bool]:

@@ -16,7 +16,7 @@ from core.messages import Begun, ChatRequest, Done, Event, TextDelta, ThinkingDe
 from core.models.info import ModelInfo
 from core.providers import Provider, Status
 from core.providers._errors import CallTarget, broken_off
-from core.providers._ollama_wire import FORGIVEN, Shown, address_of, chat, check_length, explain, shown, usage_of
+from core.providers._ollama_wire import FORGIVEN, ModelDetails, address_of, chat, check_length, explain, shown, usage_of
 from core.providers._parameters import check_attachments, left_out
 from core.providers._think import ThinkSplitter
 from core.settings import Settings
@@ -41,7 +41,7 @@ class Ollama:
         self.takes_key = not local
         self._key = key
         self._kept: tuple[asyncio.AbstractEventLoop, ollama.AsyncClient] | None = None
-        self._shown: dict[tuple[str, str], Shown] = {}
+        self._shown: dict[tuple[str, str], ModelDetails] = {}
         self._options: dict[str, Any] = {
             "timeout": _TIMEOUT,
             "follow_redirects": False,
@@ -54,7 +54,7 @@ class Ollama:
         target = self._target(keys)
         gate = asyncio.Semaphore(_AT_ONCE)
 
-        async def look(client: ollama.AsyncClient, name: str, digest: str) -> Shown | None:
+        async def look(client: ollama.AsyncClient, name: str, digest: str) -> ModelDetails | None:
             async with gate:
                 return await self._look(client, name, digest)
 
@@ -144,7 +144,7 @@ class Ollama:
         key = self._checked_key(keys)
         return CallTarget("Ollama", self._url, model, _KEY_FIX, bool(key), (key,))
 
-    async def _look(self, client: ollama.AsyncClient, name: str, digest: str) -> Shown | None:
+    async def _look(self, client: ollama.AsyncClient, name: str, digest: str) -> ModelDetails | None:
         """What the server says of a model, asked once for each version. None if it has gone meanwhile."""
         known = self._shown.get((name, digest))
         if known is None:

@@ -28,7 +28,7 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class IndexState:
     """How far the index is, for people. `progress` is between 0 and 1 while texts are being embedded."""
 
     ready: bool

@@ -18,10 +18,10 @@ from core.errors import ParleyError, ProviderUnavailable, StorageError
 from core.settings import Settings
 from core.store.chroma import Chroma, Collection
 from core.store.embeddings import Embedder
-from core.store.items import Item, Match, Source, State
+from core.store.items import IndexState, Item, Match, Source
 from core.text import PIECES
 
-__all__ = ["Item", "Match", "Source", "State", "Vectors"]
+__all__ = ["IndexState", "Item", "Match", "Source", "Vectors"]
 
 log = structlog.get_logger()
 
@@ -116,7 +116,7 @@ class Vectors:
             self._renew, self._progress = True, progress
         self._rouse()
 
-    def state(self) -> State:
+    def state(self) -> IndexState:
         """Where the index stands. Counts in SQL: for the Settings tab, not for a hot path."""
         total = sum(source.count() for source in self._sources.values())
         if self._chroma.gone():
@@ -126,7 +126,7 @@ class Vectors:
             waiting = self._left + sum(len(pending) for pending in self._pending.values())
             known = ready and not (self._unsure or self._renew or (self._comparing and not self._todo))
             progress = 1 - self._left / self._todo if self._todo else None
-            return State(ready, max(0, total - waiting) if known else 0, total, progress, self._problem)
+            return IndexState(ready, max(0, total - waiting) if known else 0, total, progress, self._problem)
 
     def wait(self, timeout: float = 30.0) -> bool:
         """Wait until nothing is left to do. False if that takes longer or there is a problem."""

@@ -12,6 +12,7 @@ import gradio as gr
 from core.errors import BadRequest
 from core.messages import Parameters
 from core.models.info import ModelInfo
+from core.prompts.editing.field_parsing import json_value, real, whole, written
 from pages.chat.prompt import PromptPick
 from pages.kit.handlers import Updates
 from pages.kit.model_picker import EFFORT_LABELS
@@ -95,10 +96,10 @@ class Options:
         effort = values[self.effort]
         stop = tuple(line for line in (values[self.stop] or "").splitlines() if line)
         return Parameters(
-            max_tokens=_whole("Longest answer", values[self.max_tokens], 1, 10_000_000),
-            temperature=_real("Temperature", values[self.temperature], 0, 2),
-            top_p=_real("Top p", values[self.top_p], 0, 1),
-            seed=_whole("Seed", values[self.seed], -(2**63), 2**63 - 1),
+            max_tokens=whole("Longest answer", values[self.max_tokens] or "", 1, 10_000_000),
+            temperature=real("Temperature", values[self.temperature] or "", 0, 2),
+            top_p=real("Top p", values[self.top_p] or "", 0, 1),
+            seed=whole("Seed", values[self.seed] or "", -(2**63), 2**63 - 1),
             stop=stop,
             effort=None if effort in (None, DEFAULT) else effort,
             thinking=thinking,
@@ -113,10 +114,10 @@ class Options:
             self.system: system,
             self.thinking: thinking,
             self.effort: parameters.effort or DEFAULT,
-            self.max_tokens: _written(parameters.max_tokens),
-            self.temperature: _written(parameters.temperature),
-            self.top_p: _written(parameters.top_p),
-            self.seed: _written(parameters.seed),
+            self.max_tokens: written(parameters.max_tokens),
+            self.temperature: written(parameters.temperature),
+            self.top_p: written(parameters.top_p),
+            self.seed: written(parameters.seed),
             self.stop: "\n".join(parameters.stop),
             self.schema: json.dumps(dict(schema), indent=2, ensure_ascii=False) if schema else "",
         }
@@ -165,44 +166,10 @@ def _field(label: str, placeholder: str) -> gr.Textbox:
     return gr.Textbox(label=label, placeholder=placeholder, max_lines=1, min_width=100, html_attributes=attributes)
 
 
-def _written(value: float | None) -> str:
-    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _real(name: str, written: str | None, low: float, high: float) -> float | None:
-    if not (written or "").strip():
-        return None
-    try:
-        value = float(str(written).strip().replace(",", "."))
-    except ValueError:
-        value = float("nan")
-    if not low <= value <= high:
-        raise BadRequest(f"{name} must be a number from {low:g} to {high:g}.", "Correct it in Options or empty it.")
-    return value
-
-
-def _whole(name: str, written: str | None, low: int, high: int) -> int | None:
-    cleaned = (written or "").strip().replace(",", "").replace("_", "")
-    if not cleaned:
-        return None
-    try:
-        value = int(cleaned)
-    except ValueError:
-        value = low - 1
-    if not low <= value <= high:
-        at_least = f" of at least {low}" if low > 0 else ""
-        raise BadRequest(f"{name} must be a whole number{at_least}.", "Correct it in Options or empty it.")
-    return value
-
-
 def _schema(source: str) -> dict[str, Any] | None:
     if not source.strip():
         return None
-    try:
-        schema = json.loads(source)
-    except ValueError as error:
-        where = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
-        raise BadRequest(f"The JSON schema in Options is not valid JSON{where}.", "Correct it or empty it.") from None
+    schema = json_value("The JSON schema in Options", source)
     if not isinstance(schema, dict):
         raise BadRequest("The JSON schema in Options is not a JSON object.", "It begins with { and ends with }.")
     return schema

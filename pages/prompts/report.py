@@ -25,7 +25,7 @@ class ReportRow:
 
 
 @dataclass(frozen=True)
-class Read:
+class ReadFile:
     """A file that was looked at. Either it has a plan or a trouble."""
 
     filename: str
@@ -35,7 +35,7 @@ class Read:
     trouble: str = ""
 
 
-def before(files: Sequence[Read], cannot: str) -> str:
+def before(files: Sequence[ReadFile], cannot: str) -> str:
     """What would be imported. Nothing has been written."""
     rows = [row for file in files for row in file.rows]
     new = [row for row in rows if not row.known]
@@ -85,7 +85,7 @@ def after(done: Sequence[tuple[str, Imported]], troubles: Mapping[str, str]) -> 
     )
 
 
-def _file(file: Read) -> str:
+def _file(file: ReadFile) -> str:
     if file.plan is None:
         return _trouble(file.filename, file.trouble)
     rows = "".join(_row(row) for row in file.rows[:MOST_ROWS])

@@ -22,7 +22,7 @@ from pages.kit.format import text
 from pages.kit.handlers import guarded, sent, visitor_of
 from pages.prompts import report
 from pages.prompts.parts import Parts
-from pages.prompts.report import Read, ReportRow
+from pages.prompts.report import ReadFile, ReportRow
 from pages.prompts.screen import Screen, Updates
 
 OWN = "file"  # the version's own YAML file, as it lies in the registry
@@ -62,7 +62,7 @@ class Transfer:
             raise BadRequest(f"These are {len(paths)} files.", f"Import at most {MOST_FILES} at a time.")
         contents = await uploads.take(self._services.uploads, request, paths)
 
-        def work() -> list[Read]:
+        def work() -> list[ReadFile]:
             return [self._read(name, content) for name, content in contents]
 
         files = await self._threads.run_for(visitor_of(request), work)
@@ -137,12 +137,12 @@ class Transfer:
             )
         return packed
 
-    def _read(self, name: str, content: bytes) -> Read:
+    def _read(self, name: str, content: bytes) -> ReadFile:
         try:
             plan = formats.read(content, name)
         except ParleyError as error:
-            return Read(name, trouble=str(error))
-        return Read(name, self._labels[plan.format], plan, self._rows(plan))
+            return ReadFile(name, trouble=str(error))
+        return ReadFile(name, self._labels[plan.format], plan, self._rows(plan))
 
     def _rows(self, plan: Plan) -> list[ReportRow]:
         """What each version of a file becomes here."""

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import core.chat.history
-from core.chat.history import History, PreparedFiles
+from core.chat.history import ChatHistory, PreparedFiles
 from core.conversations import Conversation, Turn
 from core.files.attachments import ExtractedText
 from core.messages import Attachment, Message
@@ -60,7 +60,7 @@ def picture() -> bytes:
     return output.getvalue()
 
 
-def asked(services: Services) -> tuple[History, Conversation, Turn]:
+def asked(services: Services) -> tuple[ChatHistory, Conversation, Turn]:
     """A question with a picture and a text, and the answer that is to be written."""
     store = services.conversations
     made = store.create(ME)
@@ -68,7 +68,7 @@ def asked(services: Services) -> tuple[History, Conversation, Turn]:
     files = tuple(store.store_file(ME, made.id, name, "", data) for name, data in named)
     question = store.add(ME, made.id, parent=None, role="user", text="Look", files=files)
     answer = store.add(ME, made.id, parent=question.id, role="assistant", text="", model="scripted/sees")
-    return History(store, services.catalog, services.settings, services.child), made, answer
+    return ChatHistory(store, services.catalog, services.settings, services.child), made, answer
 
 
 def test_files_are_prepared_once_for_all_models_that_take_the_same(services: Services, prepared: list[str]) -> None:

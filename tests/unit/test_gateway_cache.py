@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from core.errors import Interrupted, ParleyError
-from core.gateway.cache import PER_ENTRY, Answer, Answers
+from core.gateway.cache import PER_ENTRY, AnswerCache, CachedAnswer
 from core.messages import (
     Attachment,
     ChatRequest,
@@ -128,12 +128,12 @@ async def test_what_is_not_whole_is_not_kept(settings, end: Done | ParleyError) 
     assert len(puppet.requests) == 2
 
 
-def answer(text: str) -> Answer:
-    return Answer("", text, (), (), Done(Usage()))
+def answer(text: str) -> CachedAnswer:
+    return CachedAnswer("", text, (), (), Done(Usage()))
 
 
 def test_the_least_used_go_first() -> None:
-    kept = Answers(10 * PER_ENTRY)
+    kept = AnswerCache(10 * PER_ENTRY)
     for name in b"abcdefgh":
         kept.put(bytes([name]), answer("x" * 200))
     assert kept.get(b"a") is not None and kept.size == 8 * (PER_ENTRY + 200)

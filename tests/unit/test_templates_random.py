@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.files.templates import render
-from core.prompts.templates.syntax import Tree, Wrong, scan, sources
+from core.prompts.templates.syntax import TemplateTree, Wrong, scan, sources
 
 VALUES: dict[str, Any] = {
     "name": "ada LOVELACE",
@@ -121,5 +121,5 @@ def test_what_both_render_is_the_same(text: str) -> None:
         return  # of a mistake, each has its own opinion
     if "Undefined" in expected:  # something in a list that is not there
         return
-    answer = render(DATA, [(sources(Tree(text))[""][0], [])], {})
+    answer = render(DATA, [(sources(TemplateTree(text))[""][0], [])], {})
     assert answer.get("texts", [expected]) == [expected]

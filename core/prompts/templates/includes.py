@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from core.errors import BadRequest, NotFound
 from core.names import Ref
-from core.prompts.templates.syntax import MOST_TEXT, MOST_TOKENS, Scanned, Tree, Wrong, scan, too_much
+from core.prompts.templates.syntax import MOST_TEXT, MOST_TOKENS, Scanned, TemplateTree, Wrong, scan, too_much
 from core.prompts.version import Version
 
 DEEPEST = 10  # prompts within prompts
@@ -26,11 +26,11 @@ class Includes:
         self._count = self._size = self.tokens = 0
         self.parts: dict[str, Version] = {}  # by name@number, in the order of their first use
 
-    def tree(self, text: str) -> Tree:
+    def tree(self, text: str) -> TemplateTree:
         """A message with all that it includes. Raises Wrong."""
         return self._tree(text, "", self._path)
 
-    def _tree(self, text: str, name: str, path: tuple[str, ...]) -> Tree:
+    def _tree(self, text: str, name: str, path: tuple[str, ...]) -> TemplateTree:
         scanned = self._scanned(text, name)
         children = []
         for reference, line in scanned.includes:
@@ -44,7 +44,7 @@ class Includes:
                 error.name = error.name or version.ref
                 raise
             children.append((reference, child))
-        return Tree(text, name, tuple(children))
+        return TemplateTree(text, name, tuple(children))
 
     def _scanned(self, text: str, name: str) -> Scanned:
         """The text parsed, if there are not too many: the sum is known before the next one is looked up."""

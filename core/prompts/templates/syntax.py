@@ -107,12 +107,12 @@ class Scanned(NamedTuple):
     tokens: int
 
 
-class Tree(NamedTuple):
+class TemplateTree(NamedTuple):
     """A text with the prompts that it includes, by the references as they are written."""
 
     text: str
     name: str = ""  # name@3; "" for a message
-    children: tuple[tuple[str, Tree], ...] = ()
+    children: tuple[tuple[str, TemplateTree], ...] = ()
 
     @property
     def size(self) -> int:
@@ -128,7 +128,7 @@ def scan(text: str) -> Scanned:
     return _scan_kept(text) if len(text) <= KEPT_SIZE else _scan(text)
 
 
-def variables(tree: Tree) -> Mapping[str, bool]:
+def variables(tree: TemplateTree) -> Mapping[str, bool]:
     """The names that it needs a value for, in the order of their first use. Raises Wrong.
 
     True: the template itself says what happens without a value, by `default` or `is defined`.
@@ -136,7 +136,7 @@ def variables(tree: Tree) -> Mapping[str, bool]:
     return _variables_kept(tree) if tree.size <= KEPT_SIZE else _variables(tree)
 
 
-def sources(tree: Tree) -> dict[str, tuple[str, str]]:
+def sources(tree: TemplateTree) -> dict[str, tuple[str, str]]:
     """The texts as minijinja gets them and their names, by reference; the message's own under ""."""
     found: dict[str, tuple[str, str]] = {}
     for reference, child in tree.children:
@@ -182,7 +182,7 @@ def _scan(text: str) -> Scanned:
     return Scanned(tuple({reference: (reference, line) for reference, line in reversed(every)}.values())[::-1], tokens)
 
 
-def _variables(tree: Tree) -> Mapping[str, bool]:
+def _variables(tree: TemplateTree) -> Mapping[str, bool]:
     merged = _merged(tree)
     needed = undeclared(merged) - set(_GLOBALS)
     found: dict[str, bool] = {}
@@ -211,7 +211,7 @@ _scan_kept = lru_cache(KEPT)(_scan)
 _variables_kept = lru_cache(KEPT)(_variables)
 
 
-def _merged(tree: Tree) -> nodes.Template:
+def _merged(tree: TemplateTree) -> nodes.Template:
     """Its tree with those of the included texts in their places."""
     parsed = _reading().parse(tree.text)
     children = dict(tree.children)

@@ -21,7 +21,7 @@ from core.prompts.templates.render import (
     refuse_unknown,
     with_examples,
 )
-from core.prompts.templates.syntax import MOST_TOKENS, TOO_MUCH_FIX, Tree, Wrong, sources, variables
+from core.prompts.templates.syntax import MOST_TOKENS, TOO_MUCH_FIX, TemplateTree, Wrong, sources, variables
 from core.prompts.version import Version
 from core.text import clean
 
@@ -120,7 +120,7 @@ class _Opened:
     def __init__(self, lookup: Lookup, prompt: Version | Content, name: str = "") -> None:
         self.content = prompt.content if isinstance(prompt, Version) else prompt
         includes = Includes(lookup, prompt.name if isinstance(prompt, Version) else name)
-        self.trees: list[Tree] = []
+        self.trees: list[TemplateTree] = []
         self.asked: list[Mapping[str, bool]] = []  # the variables of each message
         for index, message in enumerate(self.content.messages):
             try:
