@@ -1,4 +1,4 @@
-"""The interface: one tab a file. A module of this folder that has a PAGE is a tab; no list elsewhere names it."""
+"""The interface: one package a tab. What has a PAGE in this folder is a tab; no list elsewhere names it."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class RawMessage:
 
 
 def read_messages(body: Fields, *, needed: bool = True) -> list[Message | RawMessage]:
-    """The messages in their order; those with files as drafts. Not `needed`: there may be none at all."""
+    """The messages in their order; those with files as RawMessage. Not `needed`: there may be none at all."""
     if not needed and body.any("messages") is None:
         return []
     messages = [message for item in body.objects("messages", MOST_MESSAGES) if (message := _message(item)) is not None]

@@ -52,12 +52,12 @@ class PromptRuns:
 
 
 async def _keep(_: Snapshot) -> None:
-    """A trial is not saved; the ledger has its figures."""
+    """Not saved; the ledger has its figures."""
 
 
 def _turn(page: str, model: str) -> Turn:
     return Turn(
-        id=f"trial-{secrets.token_hex(8)}",
+        id=f"run-{secrets.token_hex(8)}",
         conversation=page,
         parent=None,
         role="assistant",

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from core.conversations.choice import PromptChoice, choice_of
 from core.messages import Parameters, Usage
+from core.store.fusion import How
 
 Role = Literal["user", "assistant"]
 TurnStatus = Literal["complete", "streaming", "stopped", "interrupted", "failed"]
@@ -108,7 +109,7 @@ class Hit:
     title: str
     turn_id: str | None
     snippet: str
-    how: Literal["words", "meaning", "both"]
+    how: How
     score: float
 
 

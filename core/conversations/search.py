@@ -5,13 +5,14 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import islice
 
 from sqlalchemy import Connection, select
 
 from core.conversations.index import COLLECTION
 from core.conversations.records import Hit
 from core.store.database import Database
+from core.store.fusion import fused
 from core.store.tables import conversations, messages
 from core.store.vectors import Match, Vectors
 from core.store.words import search_words
@@ -19,8 +20,6 @@ from core.text import clean, fold, pieces, snippet
 
 QUERY = 400  # characters of a query that count
 DEPTH = 3  # turns looked at for each conversation asked for, because several may be of the same one
-# Reciprocal rank fusion: a place is worth 1 / (K + place). K = 60 as in Cormack, Clarke and Büttcher (SIGIR 2009).
-K = 60
 SUBSTRING_LIMIT = 300
 
 # Scripts that are written without spaces, or whose words take endings that the index does not know.
@@ -46,16 +45,11 @@ def search(database: Database, vectors: Vectors, visitor: str, query: str, limit
         by_words = _best(_by_title(connection, visitor, words) + _by_words(connection, visitor, query, words, limit))
         by_meaning = _best(_turns(connection, visitor, list(matches)))
     hits: list[Hit] = []
-    for id in dict.fromkeys([*by_words, *by_meaning]):
-        score = sum(1 / (K + 1 + list(found).index(id)) for found in (by_words, by_meaning) if id in found)
-        how: Literal["words", "meaning", "both"] = "words"
-        if id in by_meaning:
-            how = "both" if id in by_words else "meaning"
+    for id, (score, how) in islice(fused(by_words, by_meaning).items(), limit):
         find = by_words.get(id) or by_meaning[id]
         text = _nearest_piece(find, matches) if how == "meaning" else find.text
         hits.append(Hit(id, find.title, find.turn, snippet(text, words), how, score))
-    hits.sort(key=lambda hit: -hit.score)
-    return hits[:limit]
+    return hits
 
 
 def _best(finds: Sequence[_Find]) -> dict[str, _Find]:

@@ -113,7 +113,7 @@ class PromptEvents:
         model = version.content.model
         if not model:
             return {}
-        known = {info.id for shelf in await self._services.catalog.list({}) for info in shelf.models}
+        known = {info.id for group in await self._services.catalog.list({}) for info in group.models}
         if model not in known:
             gr.Info(f"The prompt is made for {model}, which cannot be used here. The chosen model stays.")
             return {}

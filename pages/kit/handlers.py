@@ -1,4 +1,4 @@
-"""What every page needs: numbers as people read them, who is asking, and errors that say what to do."""
+"""What every handler of an event needs: who is asking, what the page sent along, and errors that say what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A conversation that is led by a prompt: what the model is given, what the books say, and what happens without it."""
+"""A conversation that is led by a prompt: what the model is given, what the ledger says, and what happens without."""
 
 from __future__ import annotations
 

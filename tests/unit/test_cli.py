@@ -139,23 +139,23 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def shelf(provider: str, status: Status, *models: ModelInfo) -> ProviderModels:
+def group(provider: str, status: Status, *models: ModelInfo) -> ProviderModels:
     return ProviderModels(provider, provider.title(), True, status, models)
 
 
 FOUND = [
-    shelf(
+    group(
         "embedded",
         Status("ready"),
         ModelInfo("embedded/smollm2-135m", context=8192, note="demonstration model, expect mistakes"),
     ),
-    shelf(
+    group(
         "openai",
         Status("no_key", "No key for OpenAI.", "Add OPENAI_API_KEY."),
         ModelInfo("openai/gpt-6-luna", context=1_050_000, live=False, retires=datetime.date(2026, 12, 11)),
     ),
-    shelf("vllm", Status("unreachable", "vllm does not answer.", "Start it."), ModelInfo("vllm/nobody-knows-it")),
-    shelf("empty", Status("ready")),
+    group("vllm", Status("unreachable", "vllm does not answer.", "Start it."), ModelInfo("vllm/nobody-knows-it")),
+    group("empty", Status("ready")),
 ]
 
 

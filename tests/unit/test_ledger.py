@@ -1,4 +1,4 @@
-"""The books: a row before each call, completed after it, whatever happens in between."""
+"""The ledger: a row before each call, completed after it, whatever happens in between."""
 
 from __future__ import annotations
 

@@ -6,15 +6,16 @@ import re
 import threading
 from collections.abc import Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from core.prompts.registry.cache import Cache
 from core.prompts.registry.index import Index
 from core.prompts.registry.records import PromptHit
 from core.prompts.registry.words import LONGEST, fold, texts
 from core.prompts.version import Version
+from core.store.fusion import fused
 from core.store.items import Item
-from core.text import PIECES
+from core.text import PIECES, pieces, snippet
 
 if TYPE_CHECKING:
     from core.store.vectors import Vectors  # takes a moment to load, and the command line does not need it
@@ -24,8 +25,6 @@ QUERY = 400  # characters of a query that count
 # A description in other words shares little with a short text: rather show a few that are somewhat near than none.
 LEAST = 3
 RELAXED = 0.6  # of the similarity that is asked for otherwise
-# Reciprocal rank fusion: a place is worth 1 / (K + place). K = 60 as in Cormack, Clarke and Büttcher (SIGIR 2009).
-K = 60
 
 
 class Search:
@@ -53,20 +52,11 @@ class Search:
             return []
         by_words = self._by_words([fold(word) for word in words])
         by_meaning = self._by_meaning(query, limit)
-        places = [{name: place for place, name in enumerate(found)} for found in (by_words, by_meaning)]
-        scores = {
-            name: sum(1 / (K + 1 + place[name]) for place in places if name in place)
-            for name in dict.fromkeys([*islice(by_words, limit), *by_meaning])
-        }
-        best = sorted(scores, key=lambda name: -scores[name])[:limit]
         found: list[PromptHit] = []
-        for name in best:
-            how: Literal["words", "meaning", "both"] = "words"
-            if name in by_meaning:
-                how = "both" if name in by_words else "meaning"
+        for name, (score, how) in islice(fused(by_words, by_meaning).items(), limit):
             number, in_texts = by_words.get(name) or (by_meaning[name], False)
             marked = words if name in by_words else []
-            found.append(PromptHit(name, number, self._snippet(name, number, marked, in_texts), how, scores[name]))
+            found.append(PromptHit(name, number, self._snippet(name, number, marked, in_texts), how, score))
         return found
 
     def _by_words(self, wanted: list[str]) -> dict[str, tuple[int, bool]]:
@@ -97,8 +87,6 @@ class Search:
         return found
 
     def _snippet(self, name: str, number: int, words: list[str], in_texts: bool) -> str:
-        from core.text import snippet  # loads the database's libraries; the command line does not
-
         file = self._index.folder(name).file(number)
         version = self._cache.version(name, number, file.facts.raw) if file and file.facts else None
         if version is None:
@@ -149,7 +137,5 @@ def parts(mark: str) -> tuple[str, int]:
 
 
 def _pieces(version: Version) -> tuple[str, ...]:
-    from core.text import pieces  # as above
-
     about = "\n".join([version.description, re.sub("[/_-]+", " ", version.name), ", ".join(version.tags)])
     return (*pieces(about), *pieces(texts(version, LONGEST)))[:PIECES]

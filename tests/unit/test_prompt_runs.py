@@ -185,8 +185,8 @@ def asking(model: str) -> ChatRequest:
 
 
 async def test_a_run_streams_and_is_recorded(services: Services) -> None:
-    trials = PromptRuns(services.gateway, services.ledger, services.threads.database)
-    async with aclosing(trials.run("page", asking("words"), every=0.01)) as snapshots:
+    runs = PromptRuns(services.gateway, services.ledger, services.threads.database)
+    async with aclosing(runs.run("page", asking("words"), every=0.01)) as snapshots:
         seen = [snapshot async for snapshot in snapshots]
     assert seen[0].status == "streaming"
     assert len({snapshot.text for snapshot in seen}) > 2
@@ -198,8 +198,8 @@ async def test_a_run_streams_and_is_recorded(services: Services) -> None:
 
 
 async def test_an_error_is_told_and_not_raised(services: Services) -> None:
-    trials = PromptRuns(services.gateway, services.ledger, services.threads.database)
-    async with aclosing(trials.run("page", asking("fails"))) as snapshots:
+    runs = PromptRuns(services.gateway, services.ledger, services.threads.database)
+    async with aclosing(runs.run("page", asking("fails"))) as snapshots:
         last = [snapshot async for snapshot in snapshots][-1]
     assert (last.status, last.error) == (
         "failed",
@@ -209,22 +209,22 @@ async def test_an_error_is_told_and_not_raised(services: Services) -> None:
 
 async def test_stop_ends_it_at_once_and_keeps_what_had_come(services: Services) -> None:
     services.providers["scripted"].words = 5000  # type: ignore[attr-defined]
-    trials = PromptRuns(services.gateway, services.ledger, services.threads.database)
-    async with aclosing(trials.run("page", asking("words"), every=0.01)) as snapshots:
+    runs = PromptRuns(services.gateway, services.ledger, services.threads.database)
+    async with aclosing(runs.run("page", asking("words"), every=0.01)) as snapshots:
         async for snapshot in snapshots:
             last = snapshot
             if "word2" in snapshot.text:
-                trials.stop("another page")  # which is none of its business
-                trials.stop("page")
+                runs.stop("another page")  # which is none of its business
+                runs.stop("page")
     assert last.status == "stopped"
     assert last.text.startswith("word0 word1 word2")
     assert last.meter is not None and last.meter.usage.estimated
 
 
 async def test_a_page_that_goes_away_ends_the_call_and_it_is_recorded(services: Services) -> None:
-    trials = PromptRuns(services.gateway, services.ledger, services.threads.database)
+    runs = PromptRuns(services.gateway, services.ledger, services.threads.database)
     provider = services.providers["scripted"]
-    async with aclosing(trials.run("page", asking("silent"), idle=0.01)) as snapshots:
+    async with aclosing(runs.run("page", asking("silent"), idle=0.01)) as snapshots:
         async for _ in snapshots:
             if provider.requests:  # type: ignore[attr-defined]
                 break
@@ -235,14 +235,14 @@ async def test_a_page_that_goes_away_ends_the_call_and_it_is_recorded(services: 
 
 
 async def test_a_second_run_of_a_page_stops_the_first(services: Services) -> None:
-    trials = PromptRuns(services.gateway, services.ledger, services.threads.database)
+    runs = PromptRuns(services.gateway, services.ledger, services.threads.database)
 
     async def first() -> str:
-        async with aclosing(trials.run("page", asking("silent"), idle=0.01)) as snapshots:
+        async with aclosing(runs.run("page", asking("silent"), idle=0.01)) as snapshots:
             return [snapshot async for snapshot in snapshots][-1].status
 
     task = asyncio.create_task(first())
     await until(lambda: services.providers["scripted"].requests)  # type: ignore[attr-defined]
-    async with aclosing(trials.run("page", asking("echo"))) as snapshots:
+    async with aclosing(runs.run("page", asking("echo"))) as snapshots:
         assert [snapshot async for snapshot in snapshots][-1].status == "complete"
     assert await asyncio.wait_for(task, LONG) == "stopped"
