@@ -9,6 +9,5 @@ from typing import TYPE_CHECKING
 from core.settings import Settings
 
 Serve = Callable[[Settings], int | None]
-Action = Callable[[argparse.Namespace, Settings, Serve], int | None]
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # what add_subparsers() returns has no public name

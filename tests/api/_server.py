@@ -20,6 +20,7 @@ from core.models.info import Abilities, ModelInfo
 from core.providers import Provider, Status
 from core.services import Services
 from core.settings import Settings
+from tests.waiting import until
 
 MakeSettings = Callable[..., Settings]
 
@@ -128,8 +129,8 @@ async def serving(settings: Settings, providers: dict[str, Provider]) -> AsyncIt
     )
     task = asyncio.create_task(server.serve([listener]))
     try:
-        while not server.started:
-            await asyncio.sleep(0.005)
+        await until(lambda: server.started or task.done())
+        assert server.started
         yield Api(listener.getsockname()[1], services, found, server)
     finally:
         server.should_exit = server.force_exit = True

@@ -6,7 +6,6 @@ import re
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 
 from tests.api._server import Api
 from tests.api._whole import whole
+from tests.waiting import wait_until
 
 JOIN = "/gradio_api/queue/join"
 RECIPES = (Path(__file__).resolve().parents[2] / "docs" / "deploy.md").read_text("utf-8")
@@ -43,6 +43,11 @@ def nginx() -> str:
     return path or pytest.skip("nginx is missing: apt-get install nginx")
 
 
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 @pytest.fixture
 def before(nginx: str, tmp_path: Path) -> Iterator[object]:
     """`before(api, location, more)` puts an nginx in front of it: the same, to be called through nginx."""
@@ -57,11 +62,7 @@ def before(nginx: str, tmp_path: Path) -> Iterator[object]:
             CONFIGURATION.format(folder=tmp_path, port=port, location=location, upstream=api.port, more=more)
         )
         running.append(subprocess.Popen([nginx, "-p", tmp_path, "-c", file, "-e", tmp_path / "error.log"]))
-        for _ in range(200):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.02)
+        wait_until(lambda: answers(port))
         return Api(port, api.services, [], api.server)
 
     yield make

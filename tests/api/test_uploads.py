@@ -11,7 +11,6 @@ import json
 import os
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from core.services import Services
 from core.settings import Settings
 from pages.kit import uploads as uploads_module
 from tests.scripted import Scripted
+from tests.waiting import wait_until
 
 MARK = "never-to-be-seen-5e9a"
 REFUSED = "none of your uploads"
@@ -53,9 +53,8 @@ class House:
         self.server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1))
         self.thread = threading.Thread(target=self.server.run, daemon=True)
         self.thread.start()
-        while not self.server.started:
-            assert self.thread.is_alive(), "the server did not start"
-            time.sleep(0.02)
+        wait_until(lambda: self.server.started or not self.thread.is_alive())
+        assert self.server.started
         self.port = int(self.server.servers[0].sockets[0].getsockname()[1])
 
     @property
@@ -347,16 +346,8 @@ def test_an_upload_that_breaks_off_leaves_nothing(house: House) -> None:
             b"content-length: 1000000\r\n\r\n--b\r\n"
             b'Content-Disposition: form-data; name="files"; filename="a"\r\n\r\n' + b"x" * 300_000
         )
-        until(lambda: len(house.files()) == 1)
-    until(lambda: house.files() == [] and not house.services.uploads._batches)
-
-
-def until(holds: Any) -> None:
-    for _ in range(500):
-        if holds():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it did not become so")
+        wait_until(lambda: len(house.files()) == 1)
+    wait_until(lambda: house.files() == [] and not house.services.uploads._batches)
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

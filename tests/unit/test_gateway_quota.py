@@ -16,6 +16,7 @@ from core.gateway.quota import DailyLimit
 from core.messages import Begun
 from core.services import Services
 from tests.puppet import ANSWER, Bench, Puppet, ask, bench, said
+from tests.waiting import until
 
 LIMIT = {"PARLEY_SHARED": "on", "PARLEY_VISITOR_REQUESTS_PER_DAY": 3, "PARLEY_RETRIES": 0}
 VISITOR = "visitor-one"
@@ -94,8 +95,7 @@ async def test_what_was_sent_counts_whatever_became_of_it(settings) -> None:
         with pytest.raises(ProviderUnavailable):
             await it.events(ask(visitor=VISITOR))
         stopped = asyncio.create_task(it.events(ask(visitor=VISITOR)))
-        while not puppet.open:
-            await asyncio.sleep(0.001)
+        await until(lambda: puppet.open)
         stopped.cancel()
         await asyncio.gather(stopped, return_exceptions=True)
         await it.events(ask(visitor=VISITOR))
@@ -109,8 +109,7 @@ async def test_what_was_not_sent_does_not_count(settings) -> None:
         for _ in range(10):
             await it.events(ask(visitor=VISITOR, cache=True, temperature=0))
         holding = asyncio.create_task(it.events(ask(visitor="visitor-two")))
-        while not puppet.open:
-            await asyncio.sleep(0.001)
+        await until(lambda: puppet.open)
         for _ in range(10):
             async with aclosing(it.gateway.stream(ask(visitor=VISITOR))) as events:
                 await anext(events)

@@ -216,7 +216,7 @@ def test_options_there_and_back(options: Options) -> None:
 @pytest.mark.parametrize(
     ("field", "wrong"),
     [("temperature", "3"), ("temperature", "hot"), ("temperature", "nan"), ("top_p", "-1"), ("max_tokens", "0"),
-     ("max_tokens", "1.5"), ("seed", "x"), ("schema", "{"), ("schema", "[1]")],
+     ("max_tokens", "1.5"), ("seed", "x"), ("schema", "{"), ("schema", "[1]"), ("schema", '{"a":' * 100_000)],
 )  # fmt: skip
 def test_options_that_make_no_sense(options: Options, field: str, wrong: str) -> None:
     with pytest.raises(BadRequest):

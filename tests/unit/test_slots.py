@@ -10,6 +10,7 @@ import pytest
 from core.messages import Begun, Done, TextDelta, Usage
 from core.slots import Slots, fair_share
 from tests.puppet import ANSWER, Puppet, ask, bench
+from tests.waiting import until
 
 SHARED = {"PARLEY_SHARED": "on"}
 
@@ -85,8 +86,7 @@ async def test_a_visitor_with_many_calls_leaves_room_for_the_next(settings) -> N
     puppet = Puppet(plan=[(Begun(), 3600.0)] * 2 + [ANSWER])
     with bench(settings(PARLEY_CONCURRENCY="*=4", **SHARED), puppet) as it:
         greedy = [asyncio.create_task(it.gateway.complete(ask(visitor="greedy"))) for _ in range(10)]
-        while puppet.open < 2:
-            await asyncio.sleep(0.001)
+        await until(lambda: puppet.open >= 2)
         reply = await asyncio.wait_for(it.gateway.complete(ask(visitor="modest")), 5)
         assert reply.text == "Hello there" and len(puppet.requests) == 3
         for task in greedy:
@@ -96,15 +96,17 @@ async def test_a_visitor_with_many_calls_leaves_room_for_the_next(settings) -> N
 
 async def test_who_waits_behind_many_of_one_visitor_is_next(settings) -> None:
     """With a single slot there is no share to keep free: the turns make it fair."""
-    puppet = Puppet(plan=[(0.02, TextDelta("a"), Done(Usage()))])
+    puppet = Puppet(plan=[(3600.0,), (TextDelta("a"), Done(Usage()))])
     with bench(settings(PARLEY_CONCURRENCY="*=1", **SHARED), puppet) as it:
-        greedy = [asyncio.create_task(it.gateway.complete(ask(visitor="greedy"))) for _ in range(10)]
-        while not puppet.open:
-            await asyncio.sleep(0.001)
-        await it.gateway.complete(ask(visitor="modest"))
-        order = [request.visitor for request in puppet.requests]
-        assert order.index("modest") <= 2
-        await asyncio.gather(*greedy)
+        first = asyncio.create_task(it.gateway.complete(ask(visitor="greedy")))
+        await until(lambda: puppet.waiting)
+        greedy = [asyncio.create_task(it.gateway.complete(ask(visitor="greedy"))) for _ in range(9)]
+        await until(lambda: len(it.rows()) == 10)
+        modest = asyncio.create_task(it.gateway.complete(ask(visitor="modest")))
+        await until(lambda: len(it.rows()) == 11)
+        first.cancel()
+        await asyncio.gather(modest, *greedy)
+        assert [request.visitor for request in puppet.requests].index("modest") <= 2
 
 
 async def test_alone_on_ones_own_machine_all_slots_are_ones_own(settings) -> None:
@@ -121,8 +123,7 @@ async def test_no_visitor_has_more_than_half_of_a_minute(settings, limit: dict[s
     puppet = Puppet(plan=[(Begun(), TextDelta("a"), Done(Usage(1000, output=200)))])
     with bench(settings(**SHARED, **limit), puppet) as it:
         greedy = [asyncio.create_task(it.gateway.complete(ask(visitor="greedy"))) for _ in range(5)]
-        while len(puppet.requests) < 2:
-            await asyncio.sleep(0.001)
+        await until(lambda: len(puppet.requests) >= 2)
         await asyncio.sleep(0.05)
         assert len(puppet.requests) == 2
         for _ in range(2):
