@@ -59,14 +59,24 @@ class Child:
         self._waiting = 0
         self._closed = False
 
-    def run(self, task: str, data: bytes = b"", *, seconds: float, memory: int = MEMORY, **arguments: Any) -> Any:
+    def run(
+        self,
+        task: str,
+        data: bytes = b"",
+        *,
+        seconds: float,
+        memory: int = MEMORY,
+        longest_wait: float | None = None,
+        **arguments: Any,
+    ) -> Any:
         """The JSON value of a task of `worker.TASKS`. Blocks: call it in a thread.
 
         BadRequest is what the task says of `data`; Unfinished, that it broke a limit or the process. RateLimited when
-        too many wait. `arguments` are JSON values; RecursionError or ValueError if they are not.
+        too many wait, or no process is free within `longest_wait` seconds. `arguments` are JSON values; RecursionError
+        or ValueError if they are not.
         """
         header = json.dumps({"task": task, "seconds": seconds, "memory": memory, "arguments": arguments}).encode()
-        with self._place():
+        with self._place(self._longest_wait if longest_wait is None else longest_wait):
             answer = self._ask(header, data, seconds)
         if "value" in answer:
             return answer["value"]
@@ -96,10 +106,10 @@ class Child:
             return [process.pid for process in (*self._idle, *self._busy)]
 
     @contextlib.contextmanager
-    def _place(self) -> Iterator[None]:
+    def _place(self, longest_wait: float) -> Iterator[None]:
         with self._changed:
             if self._taken >= self._most:
-                self._wait()
+                self._wait(longest_wait)
             self._refuse_closed()
             self._taken += 1
         try:
@@ -109,12 +119,12 @@ class Child:
                 self._taken -= 1
                 self._changed.notify()
 
-    def _wait(self) -> None:
+    def _wait(self, longest_wait: float) -> None:
         if self._waiting >= self._most_waiting:
             raise _crowded()
         self._waiting += 1
         try:
-            free = self._changed.wait_for(lambda: self._closed or self._taken < self._most, self._longest_wait)
+            free = self._changed.wait_for(lambda: self._closed or self._taken < self._most, longest_wait)
         finally:
             self._waiting -= 1
         if not free:

@@ -236,6 +236,16 @@ def test_nobody_waits_for_ever() -> None:
         assert isinstance(slow.exception(), ParleyError)
 
 
+def test_who_does_not_want_to_wait_need_not(child: Child) -> None:
+    with ThreadPoolExecutor() as threads:
+        slow = [threads.submit(child.run, "misfit", seconds=30, **SLOW) for _ in range(2)]
+        wait_until(lambda: child._taken == 2)
+        with pytest.raises(RateLimited):
+            child.run("check_schema", seconds=5, longest_wait=0, schema={})
+        assert not any(one.done() for one in slow)
+        child.close()
+
+
 def test_it_runs_from_another_folder_and_ends_with_its_parent(tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[2]
     source = (
