@@ -26,6 +26,7 @@ from pages.kit.model_picker import label
 
 MOST_PICTURES = 200  # small pictures that are kept in memory
 WIDEST = 480  # pixels of a small picture
+PATIENCE = 1.0  # seconds that a small picture waits for its turn: a thread of the database waits with it
 SECONDS = 5.0  # that making one may take
 LARGEST = 40_000_000  # pixels of an upload that is made into a small picture
 Notices = Mapping[str, tuple[str, ...]]
@@ -183,7 +184,9 @@ class Screen:
         if found is None:
             data = self._services.conversations.file_data(visitor, file.id)
             try:
-                found = self._services.child.run("thumbnail", data, seconds=SECONDS, widest=WIDEST, most_pixels=LARGEST)
+                found = self._services.child.run(
+                    "thumbnail", data, seconds=SECONDS, longest_wait=PATIENCE, widest=WIDEST, most_pixels=LARGEST
+                )
             except RateLimited:  # next time, perhaps
                 return ""
             except ParleyError:
