@@ -61,13 +61,15 @@ class Shown:
         env: MutableMapping[str, Any] = {"references": dict(references)}
         tokens = _PARSER.parse(source[len(start) :], env)
         if start and env["references"] != references:  # a link further up may mean something now
-            start, done, env = "", "", {"references": {}}
+            start, done, references, env = "", "", {}, {"references": {}}
             tokens = _PARSER.parse(source, env)
         cut, line = _closed(tokens, source[len(start) :])
         earlier = _joined([done, *_blocks(tokens[:cut])])
         if cut:
             lines = source[len(start) :].split("\n")
-            self._keep(start + "\n".join(lines[:line]) + "\n", earlier, env["references"])
+            # What the rest defines is not complete yet: an address may be cut off.
+            sure = {name: one for name, one in env["references"].items() if name in references or one["map"][1] <= line}
+            self._keep(start + "\n".join(lines[:line]) + "\n", earlier, sure)
         return _joined([earlier, *_blocks(tokens[cut:])])
 
     def _longest(self, source: str) -> tuple[str, str, dict[str, Any]]:

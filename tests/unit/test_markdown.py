@@ -89,6 +89,8 @@ def test_nothing_hostile_is_left_of_any_combination(written: str) -> None:
 
 
 @given(st.lists(texts, max_size=6).map("\n\n".join), st.integers(1, 9))
+@example("![\n\n>[1]: https://evil.example/p.png\n\n[x][1]", 1)
+@example("[x][1]\n\n[1]: https://a.example/long\n\nend", 1)
 def test_a_text_that_grows_ends_as_if_it_had_come_at_once(written: str, step: int) -> None:
     growing = Shown()
     for end in range(0, len(written), step):
