@@ -1,7 +1,7 @@
 """Prompts out of the registry and into it, in the formats of others. One file a format, found by its presence.
 
 `export` says what the other side cannot hold, `read` what we cannot; nothing is dropped without a word. A format is a
-module with a `FORMAT`; modules whose names begin with _ are what the formats share.
+module with `FORMATS`; modules whose names begin with _ are what the formats share.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = [
 def formats() -> tuple[Format, ...]:
     """All formats, those of the whole registry first."""
     names = [module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")]
-    found: list[Format] = [importlib.import_module(f"{__name__}.{name}").FORMAT for name in names]
+    found: list[Format] = [one for name in names for one in importlib.import_module(f"{__name__}.{name}").FORMATS]
     return tuple(sorted(found, key=lambda one: (one.id not in ("json", "yaml"), one.label.casefold())))
 
 

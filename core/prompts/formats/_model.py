@@ -76,7 +76,7 @@ class Plan:
 
     drafts: tuple[ImportedVersion, ...]  # of one prompt, the oldest first
     losses: tuple[Loss, ...]
-    format: str
+    format: str = ""  # set when all is read, as is the source
     moves: Mapping[str, tuple[Move, ...]] = field(default_factory=dict)  # by prompt, the oldest first
     source: str = ""  # the file's name
 

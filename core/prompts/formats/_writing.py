@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from core.prompts.content import Content, PromptMessage
 from core.prompts.formats._jinja_out import escape
-from core.prompts.formats._model import Exported, ExportFile, Loss
+from core.prompts.formats._model import Exported, ExportFile, Loss, Packed
 from core.prompts.version import Version
 
 # What OpenAI, and with it half of the world, calls the parameters.
@@ -109,8 +109,21 @@ def without_nothing(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None and value not in ("", [], {})}
 
 
-def json_file(name: str, value: Any) -> ExportFile:
-    return ExportFile(name, (json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode())
+def one_file_each(
+    format: str, extension: str, file: Callable[[Writing], bytes]
+) -> Callable[[Sequence[Exported]], Packed]:
+    """The `export` of a format whose files hold one version of one prompt."""
+
+    def export(entries: Sequence[Exported]) -> Packed:
+        all = [Writing(entry, entry.chosen, format) for entry in entries]
+        files = [ExportFile(f"{one.version.name}{extension}", file(one)) for one in all]
+        return Packed(tuple(files), tuple(loss for one in all for loss in one.losses))
+
+    return export
+
+
+def json_text(value: Any) -> bytes:
+    return (json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode()
 
 
 def frontmatter(fields: str, body: str) -> bytes:

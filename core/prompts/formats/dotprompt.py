@@ -8,7 +8,6 @@ Variables are described by `input.schema`; answers by `output.schema`, which is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from core.errors import BadRequest
@@ -18,10 +17,10 @@ from core.prompts.formats._fields import Fields, Place
 from core.prompts.formats._given import NOTHING, Given
 from core.prompts.formats._handlebars_out import Unsaid, Writer
 from core.prompts.formats._jinja_out import write
-from core.prompts.formats._model import Exported, ExportFile, Format, Loss, Packed, Plan
+from core.prompts.formats._model import Format, Loss, Plan
 from core.prompts.formats._nodes import Each, walk
 from core.prompts.formats._reading import Names, Reading, model_in
-from core.prompts.formats._writing import Writing, as_it_stands, frontmatter, without_nothing
+from core.prompts.formats._writing import Writing, as_it_stands, frontmatter, one_file_each, without_nothing
 
 _CONFIG = {
     "temperature": "temperature",
@@ -31,16 +30,6 @@ _CONFIG = {
     "seed": "seed",
 }
 _MAKERS = {"googleai": "google", "vertexai": "google"}
-
-
-def export(entries: Sequence[Exported]) -> Packed:
-    files: list[ExportFile] = []
-    losses: list[Loss] = []
-    for entry in entries:
-        writing = Writing(entry, entry.chosen, "dotprompt")
-        files.append(ExportFile(f"{entry.chosen.name}.prompt", _file(writing)))
-        losses += writing.losses
-    return Packed(tuple(files), tuple(losses))
 
 
 def _file(writing: Writing) -> bytes:
@@ -144,7 +133,7 @@ def read(given: Given) -> Plan:
     )
     for rest in (config, output, fields):
         reading.losses += rest.left(reading.name, "has no place here")
-    return Plan((draft,), tuple(dict.fromkeys([*losses, *reading.losses])), FORMAT.id)
+    return Plan((draft,), tuple(dict.fromkeys([*losses, *reading.losses])))
 
 
 def _model(text: str) -> str:
@@ -194,4 +183,6 @@ def fits(given: Given) -> int:
     return 40 if given.kind == "text" and "{{role " in given.text else 0
 
 
-FORMAT = Format("dotprompt", "dotprompt", (".prompt",), True, export, read, fits)
+FORMATS = (
+    Format("dotprompt", "dotprompt", (".prompt",), True, one_file_each("dotprompt", ".prompt", _file), read, fits),
+)

@@ -16,10 +16,10 @@ from core.prompts.content import PromptMessage
 from core.prompts.formats import _braces
 from core.prompts.formats._fields import Place
 from core.prompts.formats._given import Given
-from core.prompts.formats._model import Exported, Format, ImportedVersion, Loss, Packed, Plan
+from core.prompts.formats._model import Exported, ExportFile, Format, ImportedVersion, Loss, Packed, Plan
 from core.prompts.formats._nodes import Include, Node, Text
 from core.prompts.formats._reading import Names, Reading, model_in, model_out, reference
-from core.prompts.formats._writing import OPENAI, OPENAI_READ, Writing, json_file, without_nothing
+from core.prompts.formats._writing import OPENAI, OPENAI_READ, Writing, json_text, without_nothing
 from core.prompts.version import Version
 
 _REFERENCE = re.compile(r"@@@langfusePrompt:name=([^|@\n]+)\|(?:version|label)=([^|@\n]+)@@@")
@@ -34,9 +34,9 @@ def export(entries: Sequence[Exported]) -> Packed:
             writing = Writing(entry, version, "Langfuse")
             objects.append(_object(writing, version))
             losses += writing.losses
-    if len(objects) == 1:
-        return Packed((json_file(f"{entries[0].chosen.name}.json", objects[0]),), tuple(losses))
-    return Packed((json_file("prompts.langfuse.json", objects),), tuple(losses))
+    single = len(objects) == 1
+    name = f"{entries[0].chosen.name}.json" if single else "prompts.langfuse.json"
+    return Packed((ExportFile(name, json_text(objects[0] if single else objects)),), tuple(losses))
 
 
 def _object(writing: Writing, version: Version) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def read(given: Given) -> Plan:
     losses: list[Loss] = []
     drafts = [_draft(item, names, losses) for item in items]
     drafts.sort(key=lambda draft: draft.number or 0)
-    return Plan(tuple(drafts), tuple(dict.fromkeys(losses)), FORMAT.id)
+    return Plan(tuple(drafts), tuple(dict.fromkeys(losses)))
 
 
 def _draft(item: Place, names: Names, losses: list[Loss]) -> ImportedVersion:
@@ -141,4 +141,4 @@ def fits(given: Given) -> int:
     return 90 if first.get("type") in ("text", "chat") else 70
 
 
-FORMAT = Format("langfuse", "Langfuse", (".json",), False, export, read, fits)
+FORMATS = (Format("langfuse", "Langfuse", (".json",), False, export, read, fits),)

@@ -8,7 +8,6 @@ string.Template: $name, ${name}, $$. The name is the file's. What the user types
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
 from typing import Any
 
 from core.errors import BadRequest
@@ -17,27 +16,17 @@ from core.prompts.formats import _jinja
 from core.prompts.formats._fields import Place
 from core.prompts.formats._given import NOTHING, Given
 from core.prompts.formats._jinja_out import write
-from core.prompts.formats._model import Exported, ExportFile, Format, Loss, Packed, Plan
+from core.prompts.formats._model import Format, Loss, Plan
 from core.prompts.formats._nodes import Comment, Node, Text, Value, joined
 from core.prompts.formats._reading import Names, Reading, model_in, model_out
-from core.prompts.formats._writing import OPENAI, Writing, as_it_stands, without_nothing
+from core.prompts.formats._writing import OPENAI, Writing, as_it_stands, one_file_each, without_nothing
 
 _KEYS = frozenset(
     ("prompt", "system", "model", "defaults", "options", "schema_object", "extract", "extract_last", "fragments")
 )
 
 
-def export(entries: Sequence[Exported]) -> Packed:
-    files: list[ExportFile] = []
-    losses: list[Loss] = []
-    for entry in entries:
-        writing = Writing(entry, entry.chosen, "llm")
-        files.append(ExportFile(f"{entry.chosen.name}.yaml", yamltext.dump(_template(writing)).encode()))
-        losses += writing.losses
-    return Packed(tuple(files), tuple(losses))
-
-
-def _template(writing: Writing) -> dict[str, Any]:
+def _file(writing: Writing) -> bytes:
     writing.lose_about()
     writing.lose_variables("default")
     content = writing.content
@@ -63,15 +52,14 @@ def _template(writing: Writing) -> dict[str, Any]:
         if len(options["stop"]) > 1:
             writing.lose("parameters.stop", "llm takes one stop sequence; the first is there")
         options["stop"] = options["stop"][0]
-    return without_nothing(
-        {
-            "model": model_out(content.model),
-            **found,
-            "defaults": writing.values("default"),
-            "options": options,
-            "schema_object": content.answer_schema,
-        }
-    )
+    fields = {
+        "model": model_out(content.model),
+        **found,
+        "defaults": writing.values("default"),
+        "options": options,
+        "schema_object": content.answer_schema,
+    }
+    return yamltext.dump(without_nothing(fields)).encode()
 
 
 def _text(text: str, field: str, writing: Writing) -> str:
@@ -129,7 +117,7 @@ def read(given: Given) -> Plan:
         reading.lose("prompt", "llm adds what the user types at its end; write {{ input }} where it belongs")
     for rest in (options, fields):
         reading.losses += rest.left(reading.name, "has no place here")
-    return Plan((draft,), tuple(dict.fromkeys([*losses, *reading.losses])), FORMAT.id)
+    return Plan((draft,), tuple(dict.fromkeys([*losses, *reading.losses])))
 
 
 def _no_schema(place: Place) -> dict[str, Any]:
@@ -160,4 +148,4 @@ def fits(given: Given) -> int:
     return 60 if any(isinstance(given.value.get(key), str) for key in ("prompt", "system")) and keys & _KEYS else 0
 
 
-FORMAT = Format("llm", "llm template", (".yaml", ".yml"), True, export, read, fits)
+FORMATS = (Format("llm", "llm template", (".yaml", ".yml"), True, one_file_each("llm", ".yaml", _file), read, fits),)

@@ -8,32 +8,21 @@ also `input` and `instructions` of the Responses API.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from core.prompts.formats import _braces
 from core.prompts.formats._fields import Fields, Place
 from core.prompts.formats._given import Given
-from core.prompts.formats._model import Exported, ExportFile, Format, Loss, Packed, Plan
+from core.prompts.formats._model import Format, Loss, Plan
 from core.prompts.formats._reading import Names, Reading, model_in, model_out
-from core.prompts.formats._writing import OPENAI, OPENAI_READ, Writing, json_file, without_nothing
+from core.prompts.formats._writing import OPENAI, OPENAI_READ, Writing, json_text, one_file_each, without_nothing
 
 # "max_tokens" is out of use there.
 _PARAMETERS = {("max_completion_tokens" if theirs == "max_tokens" else theirs): ours for theirs, ours in OPENAI.items()}
 _LONGEST_METADATA = 512  # characters of a value
 
 
-def export(entries: Sequence[Exported]) -> Packed:
-    files: list[ExportFile] = []
-    losses: list[Loss] = []
-    for entry in entries:
-        writing = Writing(entry, entry.chosen, "OpenAI's JSON")
-        files.append(json_file(f"{entry.chosen.name}.json", _body(writing)))
-        losses += writing.losses
-    return Packed(tuple(files), tuple(losses))
-
-
-def _body(writing: Writing) -> dict[str, Any]:
+def _file(writing: Writing) -> bytes:
     version = writing.version
     writing.lose_about("number", "description")
     writing.lose_variables("default", "example")
@@ -52,7 +41,7 @@ def _body(writing: Writing) -> dict[str, Any]:
         "response_format": writing.response_format(),
         "metadata": {"description": description} if description else None,
     }
-    return without_nothing(body)
+    return json_text(without_nothing(body))
 
 
 def _typical(writing: Writing) -> dict[str, Any]:
@@ -106,7 +95,7 @@ def read(given: Given) -> Plan:
     losses += reading.losses
     for fields in (prompt, metadata, top):
         losses += fields.left(draft.name, "has no place here")
-    return Plan((draft,), tuple(dict.fromkeys(losses)), FORMAT.id)
+    return Plan((draft,), tuple(dict.fromkeys(losses)))
 
 
 def _messages(top: Fields, reading: Reading, text: Any) -> list[dict[str, Any]]:
@@ -141,4 +130,4 @@ def fits(given: Given) -> int:
     return 50 if isinstance(value.get("instructions"), str) else 0
 
 
-FORMAT = Format("openai", "OpenAI", (".json",), True, export, read, fits)
+FORMATS = (Format("openai", "OpenAI", (".json",), True, one_file_each("OpenAI's JSON", ".json", _file), read, fits),)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,9 +19,9 @@ from core.prompts.formats import _jinja
 from core.prompts.formats._fields import Fields, Place
 from core.prompts.formats._given import NOTHING, Given, load_json
 from core.prompts.formats._jinja_out import write
-from core.prompts.formats._model import Exported, ExportFile, Format, ImportedVersion, Loss, Packed, Plan
+from core.prompts.formats._model import Format, ImportedVersion, Loss, Plan
 from core.prompts.formats._reading import Names, Reading, model_in
-from core.prompts.formats._writing import OPENAI, OPENAI_READ, Writing, as_it_stands, without_nothing
+from core.prompts.formats._writing import OPENAI, OPENAI_READ, Writing, as_it_stands, one_file_each, without_nothing
 
 _SCHEMA = "https://promptfoo.dev/config-schema.json"
 _PROVIDERS = ("openai", "anthropic", "ollama")
@@ -40,17 +39,7 @@ _FILTERS = frozenset(
 )
 
 
-def export(entries: Sequence[Exported]) -> Packed:
-    files: list[ExportFile] = []
-    losses: list[Loss] = []
-    for entry in entries:
-        writing = Writing(entry, entry.chosen, "promptfoo")
-        files.append(ExportFile(f"{entry.chosen.name}.yaml", yamltext.dump(_config(writing), _SCHEMA).encode()))
-        losses += writing.losses
-    return Packed(tuple(files), tuple(losses))
-
-
-def _config(writing: Writing) -> dict[str, Any]:
+def _file(writing: Writing) -> bytes:
     writing.lose_about("description")
     writing.lose_variables("default", "example")
     messages = [
@@ -68,15 +57,14 @@ def _config(writing: Writing) -> dict[str, Any]:
     if writing.content.model and not known:
         writing.lose("model", "promptfoo has no such provider")
     examples = writing.values("example")
-    return without_nothing(
-        {
-            "description": writing.version.description,
-            "prompts": [without_nothing(prompt)],
-            "providers": [f"{maker}:{'chat:' if maker == 'ollama' else ''}{model}"] if known else None,
-            "defaultTest": {"vars": defaults} if (defaults := writing.values("default")) else None,
-            "tests": [{"vars": examples}] if examples else None,
-        }
-    )
+    fields = {
+        "description": writing.version.description,
+        "prompts": [without_nothing(prompt)],
+        "providers": [f"{maker}:{'chat:' if maker == 'ollama' else ''}{model}"] if known else None,
+        "defaultTest": {"vars": defaults} if (defaults := writing.values("default")) else None,
+        "tests": [{"vars": examples}] if examples else None,
+    }
+    return yamltext.dump(without_nothing(fields), _SCHEMA).encode()
 
 
 def _misread(text: str) -> bool:
@@ -115,7 +103,7 @@ def read(given: Given) -> Plan:
     if isinstance(given.value, list):
         reading = Reading(names.take(stem, losses), given.filename)
         draft = reading.draft(_chat(Place(given.value, "", given.filename), reading))
-        return Plan((draft,), (*losses, *reading.losses), FORMAT.id)
+        return Plan((draft,), (*losses, *reading.losses))
     top = Place(given.value, "", given.filename).fields()
     whole = Reading("", given.filename)
     place = top.take("prompts")
@@ -139,7 +127,7 @@ def read(given: Given) -> Plan:
         whole.lose(f"vars.{name}", "no prompt uses it")
     whole.losses += top.left("", "has no place here")
     losses += [replace(loss, place=drafts[0].name) for loss in whole.losses]
-    return Plan(tuple(drafts), tuple(dict.fromkeys(losses)), FORMAT.id)
+    return Plan(tuple(drafts), tuple(dict.fromkeys(losses)))
 
 
 def _prompt(item: Place, fallback: str, names: Names, shared: _Shared, losses: list[Loss]) -> ImportedVersion | None:
@@ -261,4 +249,14 @@ def fits(given: Given) -> int:
     return 50 if isinstance(first, dict) and "role" in first and "content" in first else 0
 
 
-FORMAT = Format("promptfoo", "promptfoo", (".yaml", ".yml", ".json"), True, export, read, fits)
+FORMATS = (
+    Format(
+        "promptfoo",
+        "promptfoo",
+        (".yaml", ".yml", ".json"),
+        True,
+        one_file_each("promptfoo", ".yaml", _file),
+        read,
+        fits,
+    ),
+)

@@ -9,7 +9,6 @@ written here was loaded and rendered with the package prompty 2.1.0.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
 from core.errors import BadRequest
@@ -18,9 +17,9 @@ from core.prompts.formats import _braces, _jinja, _schemas
 from core.prompts.formats._fields import Fields, Place
 from core.prompts.formats._given import NOTHING, Given
 from core.prompts.formats._jinja_out import write
-from core.prompts.formats._model import Exported, ExportFile, Format, Loss, Packed, Plan
+from core.prompts.formats._model import Format, Loss, Plan
 from core.prompts.formats._reading import Names, Reading, model_in
-from core.prompts.formats._writing import Writing, as_it_stands, frontmatter, without_nothing
+from core.prompts.formats._writing import Writing, as_it_stands, frontmatter, one_file_each, without_nothing
 
 _OPTIONS = {
     "temperature": "temperature",
@@ -36,16 +35,6 @@ _MARK = r"[ \t]*#?[ \t]*(system|user|assistant|developer|tool)(\[[^\]\n']*\])?[ 
 _ROLE = re.compile(rf"^{_MARK}$", re.IGNORECASE | re.MULTILINE)
 _QUOTED_ROLE = re.compile(rf"^\{{\{{ '({_MARK})' \}}\}}$", re.IGNORECASE | re.MULTILINE)
 _RICH = ("thread", "image", "file", "audio")
-
-
-def export(entries: Sequence[Exported]) -> Packed:
-    files: list[ExportFile] = []
-    losses: list[Loss] = []
-    for entry in entries:
-        writing = Writing(entry, entry.chosen, "Prompty")
-        files.append(ExportFile(f"{entry.chosen.name}.prompty", _file(writing)))
-        losses += writing.losses
-    return Packed(tuple(files), tuple(losses))
 
 
 def _file(writing: Writing) -> bytes:
@@ -126,7 +115,7 @@ def read(given: Given) -> Plan:
     )
     for rest in (metadata, fields):
         reading.losses += rest.left(reading.name, "has no place here")
-    return Plan((draft,), tuple(dict.fromkeys([*losses, *reading.losses])), FORMAT.id)
+    return Plan((draft,), tuple(dict.fromkeys([*losses, *reading.losses])))
 
 
 def _either(fields: Fields, metadata: Fields, name: str) -> Place:
@@ -275,4 +264,4 @@ def fits(given: Given) -> int:
     return 45 if given.kind == "text" and given.split.declared and _ROLE.search(given.split.body) else 0
 
 
-FORMAT = Format("prompty", "Prompty", (".prompty",), True, export, read, fits)
+FORMATS = (Format("prompty", "Prompty", (".prompty",), True, one_file_each("Prompty", ".prompty", _file), read, fits),)

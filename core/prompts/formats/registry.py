@@ -1,8 +1,9 @@
-"""The whole registry as one value: every version, every label and the history of the labels, without loss.
+"""The whole registry as one JSON or YAML file: every version, every label and their history, without loss.
 
 {"format": "parley-prompts", "version": 1, "prompts": [
   {"name", "labels": {label: number}, "history": [a move as in labels.jsonl, the oldest first],
    "versions": [{"number", and the fields of a version's file but its seal}, the oldest first]}]}
+A version's own file is read too.
 """
 
 from __future__ import annotations
@@ -10,36 +11,37 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from core.errors import BadRequest
+from core.prompts import yamltext
 from core.prompts.content import checked
 from core.prompts.formats._fields import Fields, Place
 from core.prompts.formats._given import NOTHING, Given
-from core.prompts.formats._model import Exported, ImportedVersion, Loss, Plan
+from core.prompts.formats._model import Exported, ExportFile, Format, ImportedVersion, Loss, Packed, Plan
 from core.prompts.formats._reading import Names, Reading
 from core.prompts.registry import labels
 from core.prompts.registry.records import Move
 from core.prompts.version import PromptFile, Version, content_of
 
-FORMAT = "parley-prompts"
+NAME = "parley-prompts"
 VERSION = 1
 _VERSION_FILE = re.compile(r"v([1-9][0-9]{0,8})")
 
 
-def fits(given: Given) -> int:
+def _fits(given: Given) -> int:
     """Whether the value is a registry, or a version's file."""
     value = given.value
     if not isinstance(value, dict):
         return 0
-    if value.get("format") == FORMAT:
+    if value.get("format") == NAME:
         return 100
     return 60 if value.get("format") == 1 and "messages" in value else 0
 
 
-def value_of(entries: Sequence[Exported]) -> dict[str, Any]:
+def _value(entries: Sequence[Exported]) -> dict[str, Any]:
     prompts = []
     for entry in entries:
         prompt: dict[str, Any] = {"name": entry.chosen.name}
@@ -49,7 +51,11 @@ def value_of(entries: Sequence[Exported]) -> dict[str, Any]:
             prompt["history"] = [labels.values_of(move) for move in reversed(entry.history)]
         prompt["versions"] = [_version(version) for version in reversed(entry.versions)]
         prompts.append(prompt)
-    return {"format": FORMAT, "version": VERSION, "prompts": prompts}
+    return {"format": NAME, "version": VERSION, "prompts": prompts}
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
 
 
 def _version(version: Version) -> dict[str, Any]:
@@ -58,10 +64,10 @@ def _version(version: Version) -> dict[str, Any]:
     return {"number": version.number, **fields}
 
 
-def read(given: Given) -> Plan:
+def _read(given: Given) -> Plan:
     place = Place(given.value, "", given.filename)
     top = place.fields()
-    if top.take("format").value != FORMAT:
+    if top.take("format").value != NAME:
         return _one_version(given)
     version = top.take("version").number()
     if version is None or version > VERSION:
@@ -86,7 +92,7 @@ def read(given: Given) -> Plan:
             moves[name] = history
         losses += fields.left(name, "is not a field of this format")
     losses += top.left("", "is not a field of this format")
-    return Plan(tuple(drafts), tuple(losses), "", moves)
+    return Plan(tuple(drafts), tuple(losses), moves=moves)
 
 
 def _versions(fields: Fields, name: str, losses: list[Loss]) -> list[ImportedVersion]:
@@ -186,4 +192,17 @@ def _one_version(given: Given) -> Plan:
     name = Names().take(inside or "imported", losses)
     values = {key: value for key, value in _items(Place(given.value, "", given.filename)) if key != "seal"}
     draft = _draft(Place(values, "", given.filename), name, losses, int(named[1]) if named else 0)
-    return Plan((replace(draft, number=draft.number or None, time=None, parent=None),), tuple(losses), "")
+    return Plan((replace(draft, number=draft.number or None, time=None, parent=None),), tuple(losses))
+
+
+def _format(id: Literal["json", "yaml"], extensions: tuple[str, ...], dump: Callable[[Any], str]) -> Format:
+    def export(entries: Sequence[Exported]) -> Packed:
+        return Packed((ExportFile(f"prompts.{id}", dump(_value(entries)).encode()),))
+
+    def fits(given: Given) -> int:
+        return _fits(given) if given.kind == id else 0
+
+    return Format(id, f"Registry as {id.upper()}", extensions, False, export, _read, fits, lossless=True)
+
+
+FORMATS = (_format("json", (".json",), _json), _format("yaml", (".yaml", ".yml"), yamltext.dump))
