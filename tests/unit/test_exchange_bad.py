@@ -187,3 +187,31 @@ def test_tags_and_labels_that_cannot_be() -> None:
     assert draft.tags == ("a b", "x" * 40, "ok")
     assert draft.labels == ()
     assert {loss.field for loss in plan.losses} == {"tags", "labels"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "field"),
+    [
+        (
+            "a.json",
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi", "cache": 1}]}]},
+            "messages[0].content[0].cache",
+        ),
+        (
+            "a.json",
+            {
+                "messages": [MESSAGE],
+                "response_format": {"type": "json_schema", "json_schema": {"schema": {}}, "deep": 1},
+            },
+            "response_format.deep",
+        ),
+        (
+            "a.prompty",
+            "---\nname: a\ntemplate: {format: {kind: jinja2, strict: true}}\n---\nHi",
+            "template.format.strict",
+        ),
+    ],
+)
+def test_what_stands_deep_in_a_file_and_is_not_known_is_told(name: str, value: Any, field: str) -> None:
+    text = value if isinstance(value, str) else json.dumps(value)
+    assert field in {loss.field for loss in read(text.encode(), name).losses}

@@ -256,7 +256,6 @@ def test_openai() -> None:
     }
     assert draft.content.answer_schema == {"type": "object"}
     assert told(plan) == {
-        "input",
         "input[0].role",
         "input[1].content[1]",
         "input[2].role",

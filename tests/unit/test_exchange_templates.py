@@ -116,7 +116,7 @@ def test_handlebars_there_and_back(tree: tuple[Node, ...]) -> None:
     back = _handlebars.read('{{role "user"}}\n' + "".join(writer.out), told)
     expected = _handlebars._trimmed(tree) if _handlebars._says_something(tree) else ()
     assert spaced(back[0][1] if back else ()) == spaced(expected)
-    assert told.losses == []
+    assert told.losses == ()
 
 
 @pytest.mark.parametrize(

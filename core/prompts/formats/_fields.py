@@ -7,16 +7,16 @@ from typing import Any
 
 from core.errors import BadRequest
 from core.prompts.formats._given import NOTHING
-from core.prompts.formats._model import Loss
 
 
 class Place:
     """A value and where it stands, like `messages[2].role`. All methods raise BadRequest."""
 
-    def __init__(self, value: Any, path: str, where: str) -> None:
+    def __init__(self, value: Any, path: str, where: str, opened: dict[str, Fields] | None = None) -> None:
         self.value = value
         self.path = path
         self.where = where  # the file
+        self._opened: dict[str, Fields] = {} if opened is None else opened  # by path, of all that one reading opened
 
     def wrong(self, reason: str) -> BadRequest:
         place = f"{self.where}: {self.path}" if self.path else self.where
@@ -49,28 +49,33 @@ class Place:
             return []
         if not isinstance(self.value, list):
             raise self.wrong("is not a list")
-        return [Place(item, f"{self.path}[{n}]", self.where) for n, item in enumerate(self.value)]
+        return [Place(item, f"{self.path}[{n}]", self.where, self._opened) for n, item in enumerate(self.value)]
 
     def texts(self) -> list[str]:
         return [item.text() for item in self.items()]
 
-    def fields(self) -> Fields:
-        """Null is an object without fields."""
-        if self.value is None:
-            return Fields({}, self.path, self.where)
-        if not isinstance(self.value, dict):
+    def schema(self) -> dict[str, Any] | None:
+        if not isinstance(self.value, dict | None):
+            raise self.wrong("is no JSON schema")
+        return self.value
+
+    def fields(self, why: str = "has no place here") -> Fields:
+        """The same ones each time. Null is an object without fields. `why` is told of those that nobody takes."""
+        if not isinstance(self.value, dict | None):
             raise self.wrong("is not an object with fields")
-        return Fields(self.value, self.path, self.where)
+        return self._opened.setdefault(self.path, Fields(self.value or {}, self, why, self._opened))
 
 
 class Fields:
     """An object. It remembers which of its fields were taken."""
 
-    def __init__(self, values: dict[str, Any], path: str, where: str) -> None:
+    def __init__(self, values: dict[str, Any], place: Place, why: str, opened: dict[str, Fields]) -> None:
         self._values = values
         self._taken: set[str] = set()
-        self.path = path
-        self.where = where
+        self._why = why
+        self._opened = opened
+        self.path = place.path
+        self.where = place.where
 
     def __contains__(self, name: str) -> bool:
         return self._values.get(name) is not None
@@ -78,17 +83,21 @@ class Fields:
     def take(self, name: str) -> Place:
         """What stands under this name; a missing one is the same as null."""
         self._taken.add(name)
-        return Place(self._values.get(name), f"{self.path}.{name}".lstrip("."), self.where)
+        return Place(self._values.get(name), f"{self.path}.{name}".lstrip("."), self.where, self._opened)
+
+    def drop(self) -> None:
+        """Takes all of them: what they say is told in another way, or must not be told."""
+        self._taken.update(self._values)
 
     def each(self) -> Iterator[tuple[str, Place]]:
         """Every field that is not taken yet, and takes it."""
         for name in [name for name in self._values if name not in self._taken]:
             yield name, self.take(name)
 
-    def left(self, place: str, why: str) -> list[Loss]:
-        """The fields that nobody took, as losses."""
+    def left(self) -> list[tuple[str, str]]:
+        """The fields that nobody took, each with the reason why it is lost."""
         return [
-            Loss(place, f"{self.path}.{name}".lstrip("."), why)
+            (f"{self.path}.{name}".lstrip("."), self._why)
             for name, value in self._values.items()
             if name not in self._taken and value is not None
         ]

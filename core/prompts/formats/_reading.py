@@ -45,7 +45,7 @@ class Names:
     def __init__(self) -> None:
         self._given: dict[str, str] = {}
 
-    def take(self, original: str, losses: list[Loss]) -> str:
+    def take(self, original: str) -> str:
         """The name to use for `original`; the same each time."""
         if original not in self._given:
             name = original
@@ -58,24 +58,37 @@ class Names:
                 number += 1
                 name = f"{base[:56]}-{number}"
             self._given[original] = name
-            if name != original:
-                losses.append(Loss(name, "name", f"was {original[:80]!r}, which is not allowed here"))
         return self._given[original]
 
 
 class Reading:
-    """One prompt while it is read. It collects what is lost."""
+    """One prompt while it is read from a value. It collects what is lost, fields that nobody takes among it."""
 
-    def __init__(self, name: str, where: str) -> None:
+    def __init__(self, name: str, where: str, value: Any = None, path: str = "") -> None:
         self.name = name
         self.where = where
-        self.losses: list[Loss] = []
+        self._told: dict[tuple[str, str], None] = {}
         self._variables: dict[str, str] = {}
+        self._opened: dict[str, Fields] = {}
+        self.place = self.at(value, path)
+
+    def at(self, value: Any, path: str) -> Place:
+        """A value that does not stand in the file as it is."""
+        return Place(value, path, self.where, self._opened)
+
+    def call(self, original: str, names: Names) -> None:
+        """Gives the prompt its name."""
+        self.name = names.take(original)
+        if self.name != original:
+            self.lose("name", f"was {original[:80]!r}, which is not allowed here")
 
     def lose(self, field: str, why: str) -> None:
-        loss = Loss(self.name, field, why)
-        if loss not in self.losses:
-            self.losses.append(loss)
+        self._told[field, why] = None
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        left = {one: None for fields in self._opened.values() for one in fields.left()}
+        return tuple(Loss(self.name, field, why) for field, why in self._told | left)
 
     def variable(self, name: str) -> str:
         """A name that a variable can have here; the same for the same name."""
@@ -101,10 +114,12 @@ class Reading:
             kind = fields.take("type").text("message")
             if kind not in ("message", "chatmessage"):
                 self.lose(item.path, f"a {kind} has no place in a prompt here; it is left out")
+                fields.drop()
                 continue
             role = fields.take("role").text()
             if role not in ROLES:
                 self.lose(f"{item.path}.role", f"a message of {role[:40]!r} has no place here; it is left out")
+                fields.drop()
                 continue
             if role == "developer":
                 self.lose(f"{item.path}.role", "is system here")
@@ -114,7 +129,6 @@ class Reading:
                 self.lose(f"{item.path}.role", "only the first message can be system here; it is user now")
                 ours = "user"
             found.append({"role": ours, "content": convert(text, f"{item.path}.content")})
-            self.losses += fields.left(self.name, "has no place here")
         if not found:
             raise BadRequest(f"{self.where}: {self.name} has no messages.", NOTHING)
         return found
@@ -131,6 +145,7 @@ class Reading:
                 texts.append(fields.take("text").text())
             else:
                 self.lose(part.path, f"a part of type {kind[:40]!r} has no place here; it is left out")
+                fields.drop()
         return "".join(texts)
 
     def parameters(self, fields: Fields, names: Mapping[str, str]) -> dict[str, Any]:
@@ -161,15 +176,15 @@ class Reading:
         kind = fields.take("type").text()
         if kind != "json_schema":
             self.lose(place.path, f"the format {kind[:40]!r} cannot be asked for here; give a JSON schema")
+            fields.drop()
             return None
         inner = fields.take("json_schema").fields() if "json_schema" in fields else fields
         if (name := inner.take("name").text("answer")) != "answer":
             self.lose(f"{inner.path}.name", f"the schema's name {name[:60]!r} has no place here")
         schema = inner.take("schema")
-        if not isinstance(schema.value, dict):
+        if schema.value is None:
             raise schema.wrong("is no JSON schema")
-        self.losses += inner.left(self.name, "has no place here")
-        return schema.value
+        return schema.schema()
 
     def tags(self, texts: Sequence[str], field: str = "tags") -> tuple[str, ...]:
         found: list[str] = []
@@ -246,6 +261,6 @@ class Reading:
 def reference(name: str, selector: str, names: Names) -> str | None:
     """A reference to another prompt as we write it; None when it cannot be one."""
     try:
-        return str(Ref.parse(f"{names.take(name, [])}@{selector}"))
+        return str(Ref.parse(f"{names.take(name)}@{selector}"))
     except BadRequest:
         return None

@@ -17,7 +17,7 @@ from core.prompts.formats._fields import Fields, Place
 from core.prompts.formats._given import NOTHING, Given
 from core.prompts.formats._handlebars_out import Unsaid, Writer
 from core.prompts.formats._jinja_out import write
-from core.prompts.formats._model import Format, Loss, Plan
+from core.prompts.formats._model import Format, Plan
 from core.prompts.formats._nodes import Each, walk
 from core.prompts.formats._reading import Names, Reading, model_in
 from core.prompts.formats._writing import Writing, as_it_stands, frontmatter, one_file_each, without_nothing
@@ -98,25 +98,20 @@ def _input(writing: Writing, lists: set[str]) -> dict[str, Any]:
 
 def read(given: Given) -> Plan:
     split = given.split
-    fields = Place(split.fields, "", given.filename).fields()
-    losses: list[Loss] = []
+    reading = Reading("", given.filename, split.fields)
+    fields = reading.place.fields()
     stem, _, variant = given.path.name.removesuffix(given.path.suffix).partition(".")
     folder = "" if given.path.is_absolute() or given.path.parent.name == "" else f"{given.path.parent.as_posix()}/"
     name = fields.take("name").text("") or f"{folder}{stem}"
     variant = fields.take("variant").text("") or variant
-    reading = Reading(Names().take(f"{name}-{variant}" if variant else name, losses), given.filename)
+    reading.call(f"{name}-{variant}" if variant else name, Names())
     if variant:
         reading.lose("variant", "is a part of the name here")
     found = _handlebars.read(split.body, reading)
     if not found:
         raise BadRequest(f"{given.filename} holds no prompt.", NOTHING)
-    messages = []
-    for number, (role, nodes) in enumerate(found):
-        ours = "assistant" if role == "model" else role
-        if ours == "system" and number:
-            reading.lose(f"messages[{number}].role", "only the first message can be system here; it is user now")
-            ours = "user"
-        messages.append({"role": ours, "content": write(nodes)})
+    turns = [{"role": role, "content": write(nodes)} for role, nodes in found]
+    messages = reading.chat(reading.at(turns, "messages").items(), lambda text, _: text)
     config = fields.take("config").fields()
     output = fields.take("output").fields()
     schema_place = output.take("schema")
@@ -131,9 +126,7 @@ def read(given: Given) -> Plan:
         schema=schema,
         description=fields.take("description").text(""),
     )
-    for rest in (config, output, fields):
-        reading.losses += rest.left(reading.name, "has no place here")
-    return Plan((draft,), tuple(dict.fromkeys([*losses, *reading.losses])))
+    return Plan((draft,), reading.losses)
 
 
 def _model(text: str) -> str:
@@ -148,12 +141,12 @@ def _variables(fields: Fields, reading: Reading) -> dict[str, dict[str, Any]]:
         schema = place.fields()
         required = schema.take("required").texts()
         for name, inner in schema.take("properties").fields().each():
-            given = inner.fields()
+            given = inner.fields("variables here have no type")
             type_ = given.take("type").value
             found[reading.variable(name)] = _variable(
                 reading, inner.path, str(type_ or "any"), given.take("description").text(""), name in required
             )
-            reading.losses += given.left(reading.name, "variables here have no type")
+        schema.drop()
     elif isinstance(place.value, str):
         reading.lose(place.path, "names a schema that is not in the file")
     else:
@@ -167,7 +160,6 @@ def _variables(fields: Fields, reading: Reading) -> dict[str, dict[str, Any]]:
             found[reading.variable(name)] = _variable(reading, inner.path, type_ or "object", description, not optional)
     for name, default in fields.take("default").fields().each():
         found.setdefault(reading.variable(name), {})["default"] = default.value
-    reading.losses += fields.left(reading.name, "has no place here")
     return found
 
 

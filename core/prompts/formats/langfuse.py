@@ -14,7 +14,6 @@ from typing import Any
 from core.names import Ref
 from core.prompts.content import PromptMessage
 from core.prompts.formats import _braces
-from core.prompts.formats._fields import Place
 from core.prompts.formats._given import Given
 from core.prompts.formats._model import Exported, ExportFile, Format, ImportedVersion, Loss, Packed, Plan
 from core.prompts.formats._nodes import Include, Node, Text
@@ -73,18 +72,17 @@ def _refer(ref: str) -> str:
 
 
 def read(given: Given) -> Plan:
-    top = Place(given.value, "", given.filename)
-    items = top.items() if isinstance(given.value, list) else [top]
     names = Names()
-    losses: list[Loss] = []
-    drafts = [_draft(item, names, losses) for item in items]
-    drafts.sort(key=lambda draft: draft.number or 0)
-    return Plan(tuple(drafts), tuple(dict.fromkeys(losses)))
+    values = given.value if isinstance(given.value, list) else [given.value]
+    paths = [f"[{n}]" for n in range(len(values))] if isinstance(given.value, list) else [""]
+    readings = [Reading("", given.filename, *item) for item in zip(values, paths, strict=True)]
+    drafts = sorted((_draft(one, names) for one in readings), key=lambda draft: draft.number or 0)
+    return Plan(tuple(drafts), tuple(dict.fromkeys(loss for one in readings for loss in one.losses)))
 
 
-def _draft(item: Place, names: Names, losses: list[Loss]) -> ImportedVersion:
-    fields = item.fields()
-    reading = Reading(names.take(fields.take("name").text(), losses), item.where)
+def _draft(reading: Reading, names: Names) -> ImportedVersion:
+    fields = reading.place.fields()
+    reading.call(fields.take("name").text(), names)
 
     def text(plain: str, place: str) -> str:
         return _braces.read(plain, place, reading, lambda piece: _references(piece, place, names, reading))
@@ -103,7 +101,7 @@ def _draft(item: Place, names: Names, losses: list[Loss]) -> ImportedVersion:
     schema = reading.response_format(config.take("response_format"))
     for name in _HOUSEKEEPING:
         fields.take(name)
-    draft = reading.draft(
+    return reading.draft(
         messages,
         model=model_in(model),
         parameters=parameters,
@@ -113,10 +111,6 @@ def _draft(item: Place, names: Names, losses: list[Loss]) -> ImportedVersion:
         change=fields.take("commitMessage").text(""),
         number=fields.take("version").number(),
     )
-    losses += reading.losses
-    losses += config.left(draft.name, "has no place here")
-    losses += fields.left(draft.name, "has no place here")
-    return draft
 
 
 def _references(text: str, place: str, names: Names, reading: Reading) -> list[Node]:

@@ -8,7 +8,6 @@ string.Template: $name, ${name}, $$. The name is the file's. What the user types
 from __future__ import annotations
 
 import string
-from typing import Any
 
 from core.errors import BadRequest
 from core.prompts import yamltext
@@ -16,7 +15,7 @@ from core.prompts.formats import _jinja
 from core.prompts.formats._fields import Place
 from core.prompts.formats._given import NOTHING, Given
 from core.prompts.formats._jinja_out import write
-from core.prompts.formats._model import Format, Loss, Plan
+from core.prompts.formats._model import Format, Plan
 from core.prompts.formats._nodes import Comment, Node, Text, Value, joined
 from core.prompts.formats._reading import Names, Reading, model_in, model_out
 from core.prompts.formats._writing import OPENAI, Writing, as_it_stands, one_file_each, without_nothing
@@ -89,11 +88,11 @@ def _text(text: str, field: str, writing: Writing) -> str:
 
 
 def read(given: Given) -> Plan:
-    fields = Place(given.value, "", given.filename).fields()
-    losses: list[Loss] = []
+    reading = Reading("", given.filename, given.value)
+    fields = reading.place.fields()
     path = given.path.with_suffix("")
     name = path.name if path.is_absolute() or ".." in path.parts else path.as_posix()
-    reading = Reading(Names().take(fields.take("name").text("") or name, losses), given.filename)
+    reading.call(fields.take("name").text("") or name, Names())
     messages = []
     for role, key in (("system", "system"), ("user", "prompt")):
         if key in fields:
@@ -102,7 +101,6 @@ def read(given: Given) -> Plan:
     if not messages:
         raise BadRequest(f"{given.filename} has neither a prompt nor a system prompt.", NOTHING)
     options = fields.take("options").fields()
-    schema = fields.take("schema_object")
     defaults = {
         reading.variable(key): {"default": place.value} for key, place in fields.take("defaults").fields().each()
     }
@@ -111,17 +109,11 @@ def read(given: Given) -> Plan:
         defaults,
         model=model_in(fields.take("model").text("")),
         parameters=reading.parameters(options, OPENAI),
-        schema=schema.value if schema.value is None or isinstance(schema.value, dict) else _no_schema(schema),
+        schema=fields.take("schema_object").schema(),
     )
     if messages[-1]["role"] == "user" and "input" not in _jinja.names_in(messages[-1]["content"]):
         reading.lose("prompt", "llm adds what the user types at its end; write {{ input }} where it belongs")
-    for rest in (options, fields):
-        reading.losses += rest.left(reading.name, "has no place here")
-    return Plan((draft,), tuple(dict.fromkeys([*losses, *reading.losses])))
-
-
-def _no_schema(place: Place) -> dict[str, Any]:
-    raise place.wrong("is no JSON schema")
+    return Plan((draft,), reading.losses)
 
 
 def _ours(place: Place, reading: Reading) -> str:

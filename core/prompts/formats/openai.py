@@ -13,8 +13,8 @@ from typing import Any
 from core.prompts.formats import _braces
 from core.prompts.formats._fields import Fields, Place
 from core.prompts.formats._given import Given
-from core.prompts.formats._model import Format, Loss, Plan
-from core.prompts.formats._reading import Names, Reading, model_in, model_out
+from core.prompts.formats._model import Format, Plan
+from core.prompts.formats._reading import Convert, Names, Reading, model_in, model_out
 from core.prompts.formats._writing import OPENAI, OPENAI_READ, Writing, json_text, one_file_each, without_nothing
 
 # "max_tokens" is out of use there.
@@ -60,12 +60,12 @@ def _typical(writing: Writing) -> dict[str, Any]:
 
 
 def read(given: Given) -> Plan:
-    top = Place(given.value, "", given.filename).fields()
-    losses: list[Loss] = []
+    reading = Reading("", given.filename, given.value)
+    top = reading.place.fields()
     prompt = top.take("prompt").fields()
     ids = (prompt.take("id").text(""), prompt.take("prompt_id").text(""), top.take("name").text(""))
     original = next((id for id in ids if id), "")
-    reading = Reading(Names().take(original or given.path.stem, losses), given.filename)
+    reading.call(original or given.path.stem, Names())
 
     def text(plain: str, place: str) -> str:
         return _braces.read(plain, place, reading)
@@ -75,14 +75,10 @@ def read(given: Given) -> Plan:
     number = prompt.take("version").number()
     parameters = reading.parameters(top, OPENAI_READ)
     if "reasoning" in top:
-        reasoning = top.take("reasoning").fields()
-        parameters |= reading.parameters(reasoning, {"effort": "effort"})
-        losses += reasoning.left(reading.name, "has no place here")
+        parameters |= reading.parameters(top.take("reasoning").fields(), {"effort": "effort"})
     schema = reading.response_format(top.take("response_format"))
     if "text" in top:
-        output = top.take("text").fields()
-        schema = reading.response_format(output.take("format"))
-        losses += output.left(reading.name, "has no place here")
+        schema = reading.response_format(top.take("text").fields().take("format"))
     draft = reading.draft(
         messages,
         {reading.variable(name): {"example": place.value} for name, place in prompt.take("variables").fields().each()},
@@ -92,31 +88,22 @@ def read(given: Given) -> Plan:
         description=metadata.take("description").text(""),
         number=number,
     )
-    losses += reading.losses
-    for fields in (prompt, metadata, top):
-        losses += fields.left(draft.name, "has no place here")
-    return Plan((draft,), tuple(dict.fromkeys(losses)))
+    return Plan((draft,), reading.losses)
 
 
-def _messages(top: Fields, reading: Reading, text: Any) -> list[dict[str, Any]]:
+def _messages(top: Fields, reading: Reading, text: Convert) -> list[dict[str, Any]]:
     """`messages`, or `instructions` and `input`, of which the input may be one text."""
     place = top.take("messages")
     if place.value is None:
         place = top.take("input")
-    found: list[dict[str, Any]] = []
+    items = [_message("user", place, reading)] if isinstance(place.value, str) else place.items()
     if "instructions" in top:
-        instructions = top.take("instructions")
-        found.append({"role": "system", "content": text(instructions.text(), instructions.path)})
-    if isinstance(place.value, str):
-        return [*found, {"role": "user", "content": text(place.value, place.path)}]
-    if found and place.value is None:
-        return found
-    for message in reading.chat(place.items(), text):
-        if message["role"] == "system" and found:
-            reading.lose(place.path, "only the first message can be system here; another one is user now")
-            message["role"] = "user"
-        found.append(message)
-    return found
+        items.insert(0, _message("system", top.take("instructions"), reading))
+    return reading.chat(items, text)
+
+
+def _message(role: str, place: Place, reading: Reading) -> Place:
+    return reading.at({"role": role, "content": place.text()}, place.path)
 
 
 def fits(given: Given) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from core.errors import BadRequest
@@ -97,15 +97,14 @@ class _Shared:
 
 
 def read(given: Given) -> Plan:
-    losses: list[Loss] = []
     names = Names()
     stem = given.path.stem
+    whole = Reading("", given.filename, given.value)
     if isinstance(given.value, list):
-        reading = Reading(names.take(stem, losses), given.filename)
-        draft = reading.draft(_chat(Place(given.value, "", given.filename), reading))
-        return Plan((draft,), (*losses, *reading.losses))
-    top = Place(given.value, "", given.filename).fields()
-    whole = Reading("", given.filename)
+        whole.call(stem, names)
+        return Plan((whole.draft(whole.chat(whole.place.items(), _ours)),), whole.losses)
+    losses: list[Loss] = []
+    top = whole.place.fields()
     place = top.take("prompts")
     items = place.items() if isinstance(place.value, list) else [place]
     model, config = _provider(top, whole)
@@ -125,13 +124,13 @@ def read(given: Given) -> Plan:
         raise BadRequest(f"{given.filename} holds no prompt: {why or 'its list of prompts is empty'}.", NOTHING)
     for name in shared.values.keys() - used:
         whole.lose(f"vars.{name}", "no prompt uses it")
-    whole.losses += top.left("", "has no place here")
-    losses += [replace(loss, place=drafts[0].name) for loss in whole.losses]
-    return Plan(tuple(drafts), tuple(dict.fromkeys(losses)))
+    whole.name = drafts[0].name
+    return Plan(tuple(drafts), tuple(dict.fromkeys([*losses, *whole.losses])))
 
 
 def _prompt(item: Place, fallback: str, names: Names, shared: _Shared, losses: list[Loss]) -> ImportedVersion | None:
-    fields = (Place({"raw": item.value}, item.path, item.where) if isinstance(item.value, str) else item).fields()
+    reading = Reading("", item.where, {"raw": item.value} if isinstance(item.value, str) else item.value, item.path)
+    fields = reading.place.fields()
     label = fields.take("label").text("")
     id = fields.take("id").text("")
     raw = fields.take("raw").text("") or id
@@ -139,15 +138,14 @@ def _prompt(item: Place, fallback: str, names: Names, shared: _Shared, losses: l
         what = f"points to {raw.strip()[:80]!r}, which is not read; import that file itself" if raw else "is empty"
         losses.append(Loss(label or fallback, item.path, what))
         return None
-    reading = Reading(names.take(label or fallback, losses), item.where)
+    reading.call(label or fallback, names)
     if id and id != raw:
         reading.lose(f"{item.path}.id", "has no place here")
     messages = _messages(raw, item, reading)
     parameters: dict[str, Any] = {}
-    for config in (Place(shared.config, "providers[0].config", item.where).fields(), fields.take("config").fields()):
+    for config in (reading.at(shared.config, "providers[0].config").fields(), fields.take("config").fields()):
         parameters |= reading.parameters(config, OPENAI_READ)
         schema = reading.response_format(config.take("response_format"))
-        reading.losses += config.left(reading.name, "has no place here")
     texts = [name for message in messages for name in _jinja.names_in(message["content"])]
     draft = reading.draft(
         messages,
@@ -157,7 +155,7 @@ def _prompt(item: Place, fallback: str, names: Names, shared: _Shared, losses: l
         schema=schema,
         description=shared.description,
     )
-    losses += [*reading.losses, *fields.left(reading.name, "has no place here")]
+    losses += reading.losses
     return draft
 
 
@@ -172,12 +170,8 @@ def _messages(raw: str, item: Place, reading: Reading) -> list[dict[str, Any]]:
     except BadRequest:
         reading.lose(item.path, "begins like a chat but is none; it is one message now")
     if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
-        return _chat(Place(value, f"{item.path}.raw", item.where), reading)
+        return reading.chat(reading.at(value, f"{item.path}.raw").items(), _ours)
     return [{"role": "user", "content": _ours(raw, item.path)}]
-
-
-def _chat(place: Place, reading: Reading) -> list[dict[str, Any]]:
-    return reading.chat(place.items(), _ours)
 
 
 def _ours(text: str, place: str) -> str:
@@ -202,7 +196,6 @@ def _provider(top: Fields, whole: Reading) -> tuple[str, Any]:
     if isinstance(id, dict):
         fields = first.fields()
         id, config = fields.take("id").text(""), fields.take("config").value
-        whole.losses += fields.left("", "has no place here")
     if not isinstance(id, str) or not id:
         return "", config
     maker, colon, model = id.partition(":")
@@ -219,10 +212,8 @@ def _values(top: Fields, whole: Reading) -> dict[str, dict[str, Any]]:
     if isinstance(default.value, str):
         whole.lose("defaultTest", "points to a file, which is not read")
     else:
-        fields = default.fields()
-        for name, place in fields.take("vars").fields().each():
+        for name, place in default.fields().take("vars").fields().each():
             found.setdefault(whole.variable(name), {})["default"] = place.value
-        whole.losses += fields.left("", "has no place here")
     tests = top.take("tests")
     if isinstance(tests.value, str):
         whole.lose("tests", "points to a file, which is not read")
@@ -231,13 +222,11 @@ def _values(top: Fields, whole: Reading) -> dict[str, dict[str, Any]]:
         if isinstance(item.value, str):
             whole.lose(item.path, "points to a file, which is not read")
             continue
-        fields = item.fields()
-        for name, place in fields.take("vars").fields().each():
+        for name, place in item.fields().take("vars").fields().each():
             known = found.setdefault(whole.variable(name), {})
             if "example" in known and known["example"] != place.value:
                 whole.lose("tests", "of several values of a variable, the first is its example")
             known.setdefault("example", place.value)
-        whole.losses += fields.left("", "has no place here")
     return found
 
 

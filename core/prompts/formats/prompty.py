@@ -17,7 +17,7 @@ from core.prompts.formats import _braces, _jinja, _schemas
 from core.prompts.formats._fields import Fields, Place
 from core.prompts.formats._given import NOTHING, Given
 from core.prompts.formats._jinja_out import write
-from core.prompts.formats._model import Format, Loss, Plan
+from core.prompts.formats._model import Format, Plan
 from core.prompts.formats._reading import Names, Reading, model_in
 from core.prompts.formats._writing import Writing, as_it_stands, frontmatter, one_file_each, without_nothing
 
@@ -96,9 +96,9 @@ def _text(text: str, field: str, writing: Writing) -> str:
 
 def read(given: Given) -> Plan:
     split = given.split
-    fields = Place(split.fields, "", given.filename).fields()
-    losses: list[Loss] = []
-    reading = Reading(Names().take(fields.take("name").text("") or given.path.stem, losses), given.filename)
+    reading = Reading("", given.filename, split.fields)
+    fields = reading.place.fields()
+    reading.call(fields.take("name").text("") or given.path.stem, Names())
     mustache = _template(fields, reading)
     metadata = fields.take("metadata").fields()
     model, parameters = _model(fields.take("model"), reading)
@@ -113,9 +113,7 @@ def read(given: Given) -> Plan:
         author=", ".join(_either(fields, metadata, "authors").texts()),
         number=_either(fields, metadata, "version").number(),
     )
-    for rest in (metadata, fields):
-        reading.losses += rest.left(reading.name, "has no place here")
-    return Plan((draft,), tuple(dict.fromkeys([*losses, *reading.losses])))
+    return Plan((draft,), reading.losses)
 
 
 def _either(fields: Fields, metadata: Fields, name: str) -> Place:
@@ -165,7 +163,7 @@ def _messages(body: str, mustache: bool, reading: Reading) -> list[dict[str, Any
         return write(_jinja.parse(plain, trim=False)) if "{%" in plain or "{#" in plain else plain
 
     try:
-        return reading.chat([Place(item, f"messages[{n}]", reading.where) for n, item in enumerate(items)], text)
+        return reading.chat([reading.at(item, f"messages[{n}]") for n, item in enumerate(items)], text)
     except BadRequest as error:
         if error.what.startswith("The template"):
             raise BadRequest(f"{reading.where}: {error.what}", NOTHING) from None
@@ -182,6 +180,7 @@ def _model(place: Place, reading: Reading) -> tuple[str, dict[str, Any]]:
         kind = old.take("type").text()
         id = id or old.take("azure_deployment").text("") or old.take("name").text("")
         provider = provider or {"azure_openai": "azure", "openai": "openai"}.get(kind, "")
+    old.drop()
     if "connection" in fields or "configuration" in fields:
         fields.take("connection")
         reading.lose("model.connection", "addresses and keys are never imported; they are settings here")
@@ -190,13 +189,9 @@ def _model(place: Place, reading: Reading) -> tuple[str, dict[str, Any]]:
     fields.take("api")
     options = fields.take("options").fields()
     found = reading.parameters(options, _OPTIONS)
-    more = options.take("additionalProperties").fields()
-    found |= reading.parameters(more, _MORE)
-    before = fields.take("parameters").fields()
-    found |= reading.parameters(before, _OLD)
-    for rest in (more, options, before, fields):
-        reading.losses += rest.left(reading.name, "has no place here")
-    return _id(Place(id, "model.id", reading.where), provider, reading), found
+    found |= reading.parameters(options.take("additionalProperties").fields(), _MORE)
+    found |= reading.parameters(fields.take("parameters").fields(), _OLD)
+    return _id(reading.at(id, "model.id"), provider, reading), found
 
 
 def _id(place: Place, provider: str, reading: Reading) -> str:
@@ -216,7 +211,7 @@ def _inputs(fields: Fields, reading: Reading) -> dict[str, dict[str, Any]]:
         raise place.wrong("is neither a list nor an object")
     found: dict[str, dict[str, Any]] = {}
     for one in _schemas.as_list(given or []):
-        inner = Place(one, f"inputs.{one['name']}", reading.where).fields()
+        inner = reading.at(one, f"inputs.{one['name']}").fields()
         name = reading.variable(inner.take("name").text())
         old = "type" in inner or "sample" in inner
         kind = (inner.take("kind") if "kind" in inner else inner.take("type")).text("string")
@@ -231,7 +226,6 @@ def _inputs(fields: Fields, reading: Reading) -> dict[str, dict[str, Any]]:
             "default": inner.take("default").value,
             "example": example.value,
         }
-        reading.losses += inner.left(reading.name, "has no place here")
     for key, sample in _samples(fields, reading):
         found.setdefault(reading.variable(key), {}).setdefault("example", sample)
     return found

@@ -20,7 +20,7 @@ from core.prompts import yamltext
 from core.prompts.content import checked
 from core.prompts.formats._fields import Fields, Place
 from core.prompts.formats._given import NOTHING, Given
-from core.prompts.formats._model import Exported, ExportFile, Format, ImportedVersion, Loss, Packed, Plan
+from core.prompts.formats._model import Exported, ExportFile, Format, ImportedVersion, Packed, Plan
 from core.prompts.formats._reading import Names, Reading
 from core.prompts.registry import labels
 from core.prompts.registry.records import Move
@@ -28,6 +28,7 @@ from core.prompts.version import PromptFile, Version, content_of
 
 NAME = "parley-prompts"
 VERSION = 1
+UNKNOWN = "is not a field of this format"
 _VERSION_FILE = re.compile(r"v([1-9][0-9]{0,8})")
 
 
@@ -65,8 +66,8 @@ def _version(version: Version) -> dict[str, Any]:
 
 
 def _read(given: Given) -> Plan:
-    place = Place(given.value, "", given.filename)
-    top = place.fields()
+    whole = Reading("", given.filename, given.value)
+    top = whole.place.fields(UNKNOWN)
     if top.take("format").value != NAME:
         return _one_version(given)
     version = top.take("version").number()
@@ -77,63 +78,58 @@ def _read(given: Given) -> Plan:
         )
     names = Names()
     drafts: list[ImportedVersion] = []
-    losses: list[Loss] = []
     moves: dict[str, tuple[Move, ...]] = {}
-    for item in top.take("prompts").items():
-        fields = item.fields()
+    readings = [Reading("", given.filename, item.value, item.path) for item in top.take("prompts").items()]
+    for reading in readings:
+        fields = reading.place.fields(UNKNOWN)
         name_place = fields.take("name")
-        name = names.take(name_place.text(), losses)
-        if any(draft.name == name for draft in drafts):
-            raise name_place.wrong(f"is there twice: {name}")
-        own = _versions(fields, name, losses)
-        history = _history(fields.take("history"), name, own, losses)
-        drafts += _labelled(fields.take("labels").fields(), own, history, losses)
+        reading.call(name_place.text(), names)
+        if any(draft.name == reading.name for draft in drafts):
+            raise name_place.wrong(f"is there twice: {reading.name}")
+        own = _versions(fields, reading)
+        history = _history(fields.take("history"), own, reading)
+        drafts += _labelled(fields.take("labels").fields(), own, history, reading)
         if history:
-            moves[name] = history
-        losses += fields.left(name, "is not a field of this format")
-    losses += top.left("", "is not a field of this format")
+            moves[reading.name] = history
+    losses = [loss for one in (*readings, whole) for loss in one.losses]
     return Plan(tuple(drafts), tuple(losses), moves=moves)
 
 
-def _versions(fields: Fields, name: str, losses: list[Loss]) -> list[ImportedVersion]:
-    found = [_draft(item, name, losses) for item in fields.take("versions").items()]
+def _versions(fields: Fields, reading: Reading) -> list[ImportedVersion]:
+    found = [_draft(item, reading) for item in fields.take("versions").items()]
     numbers = [draft.number for draft in found]
     if len(set(numbers)) != len(numbers):
         raise BadRequest(f"{fields.where}: {fields.path}.versions holds a number twice.", NOTHING)
     return sorted(found, key=lambda draft: draft.number or 0)
 
 
-def _draft(item: Place, name: str, losses: list[Loss], number: int | None = None) -> ImportedVersion:
-    values = dict(_items(item))
+def _draft(item: Place, reading: Reading, number: int | None = None) -> ImportedVersion:
+    if not isinstance(item.value, dict):
+        raise item.wrong("is not an object with fields")
+    values = dict(item.value)
     if number is None:
         number = Place(values.pop("number", None), f"{item.path}.number", item.where).number()
         if number is None:
             raise item.wrong("has no number")
-    file = checked(PromptFile, values, f"{item.where}: {item.path or name}")
+    file = checked(PromptFile, values, f"{item.where}: {item.path or reading.name}")
     content = content_of(file)
     if file.hash and file.hash != content.digest():
-        losses.append(Loss(name, f"v{number}.hash", "does not fit the text: it was changed after it was written"))
+        reading.lose(f"v{number}.hash", "does not fit the text: it was changed after it was written")
     return ImportedVersion(
-        name,
+        reading.name,
         content,
         file.description,
         file.tags,
         file.change,
         file.author,
-        _time(file.time, item, name, losses),
+        _time(file.time, item, reading),
         number,
         (),
         file.parent,
     )
 
 
-def _items(item: Place) -> list[tuple[str, Any]]:
-    if not isinstance(item.value, dict):
-        raise item.wrong("is not an object with fields")
-    return list(item.value.items())
-
-
-def _time(text: str, item: Place, name: str, losses: list[Loss]) -> datetime.datetime | None:
+def _time(text: str, item: Place, reading: Reading) -> datetime.datetime | None:
     if not text:
         return None
     try:
@@ -141,11 +137,11 @@ def _time(text: str, item: Place, name: str, losses: list[Loss]) -> datetime.dat
     except (ValueError, OverflowError):
         raise item.wrong("has a time that is no time like 2026-11-20T12:00:00Z") from None
     if time.microsecond:
-        losses.append(Loss(name, "time", "parts of a second are left out"))
+        reading.lose("time", "parts of a second are left out")
     return time.replace(microsecond=0)
 
 
-def _history(place: Place, name: str, drafts: list[ImportedVersion], losses: list[Loss]) -> tuple[Move, ...]:
+def _history(place: Place, drafts: list[ImportedVersion], reading: Reading) -> tuple[Move, ...]:
     """The moves, if they are whole and tell of versions that the file holds."""
     moves = place.items()
     if not moves:
@@ -158,25 +154,22 @@ def _history(place: Place, name: str, drafts: list[ImportedVersion], losses: lis
     if any(move.to is not None and hashes.get(move.to) != move.content for move in last.values()):
         why = "tells of versions that the file does not hold as they were"
     if why:
-        losses.append(Loss(name, "history", f"{why}; it is left out"))
+        reading.lose("history", f"{why}; it is left out")
         return ()
     return history.moves
 
 
 def _labelled(
-    fields: Fields, drafts: list[ImportedVersion], history: tuple[Move, ...], losses: list[Loss]
+    fields: Fields, drafts: list[ImportedVersion], history: tuple[Move, ...], reading: Reading
 ) -> list[ImportedVersion]:
     """The drafts with their labels: as the history says, or else as the list of labels does."""
     where = {move.label: move.to for move in history}
-    name = drafts[0].name if drafts else ""
-    reading = Reading(name, fields.where)
     for label, place in fields.each():
         number = place.number()
         if number is None or all(draft.number != number for draft in drafts):
             reading.lose(f"labels.{label}", "names no version of the file")
         elif not history and reading.labels([label]):
             where[label] = number
-    losses += reading.losses
     return [
         replace(draft, labels=tuple(sorted(label for label, to in where.items() if to == draft.number)))
         for draft in drafts
@@ -185,14 +178,13 @@ def _labelled(
 
 def _one_version(given: Given) -> Plan:
     """A version's own file, named like support/reply/v3.yaml or like the prompt."""
-    losses: list[Loss] = []
     named = _VERSION_FILE.fullmatch(given.path.stem)
     parts = given.path.parts[:-1] if named else (*given.path.parts[:-1], given.path.stem)
     inside = "/".join(parts) if not given.path.is_absolute() else (parts or ("",))[-1]
-    name = Names().take(inside or "imported", losses)
-    values = {key: value for key, value in _items(Place(given.value, "", given.filename)) if key != "seal"}
-    draft = _draft(Place(values, "", given.filename), name, losses, int(named[1]) if named else 0)
-    return Plan((replace(draft, number=draft.number or None, time=None, parent=None),), tuple(losses))
+    reading = Reading("", given.filename, {key: value for key, value in given.value.items() if key != "seal"})
+    reading.call(inside or "imported", Names())
+    draft = _draft(reading.place, reading, int(named[1]) if named else 0)
+    return Plan((replace(draft, number=draft.number or None, time=None, parent=None),), reading.losses)
 
 
 def _format(id: Literal["json", "yaml"], extensions: tuple[str, ...], dump: Callable[[Any], str]) -> Format:
