@@ -220,16 +220,11 @@ def beyond(text: str, filters: frozenset[str], calls: bool = True) -> list[str]:
 
 
 def names_in(text: str) -> list[str]:
-    """As `used`; none when it is no template."""
+    """The variables that the template needs, in the order of their first use; none when it is no template."""
     try:
-        return used(text)
+        tree = environment().parse(text)
     except (jinja2.TemplateSyntaxError, RecursionError):
         return []
-
-
-def used(text: str) -> list[str]:
-    """The variables that the template needs, in the order of their first use. Raises jinja2.TemplateSyntaxError."""
-    tree = environment().parse(text)
     needed = undeclared(tree) - set(jinja2.defaults.DEFAULT_NAMESPACE)
     return list(dict.fromkeys(name.name for name in tree.find_all(j.Name) if name.name in needed))
 

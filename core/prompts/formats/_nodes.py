@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 Path = tuple[str, ...]  # names joined with dots: ("user", "name")
@@ -96,6 +97,16 @@ def joined(nodes: Sequence[Node]) -> tuple[Node, ...]:
                 continue
         found.append(node)
     return tuple(found)
+
+
+def pieces(text: str, pattern: re.Pattern[str], node_of: Callable[[re.Match[str]], Node]) -> tuple[Node, ...]:
+    """A text as nodes: what the pattern finds as `node_of` has it, the rest as it is."""
+    found: list[Node] = []
+    end = 0
+    for match in pattern.finditer(text):
+        found += [Text(text[end : match.start()]), node_of(match)]
+        end = match.end()
+    return joined([*found, Text(text[end:])])
 
 
 def spaced(nodes: Sequence[Node], items: tuple[str, ...] = ()) -> tuple[Node, ...]:

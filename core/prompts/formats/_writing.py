@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from core.errors import BadRequest
 from core.prompts.content import Content, PromptMessage
+from core.prompts.formats import _jinja
 from core.prompts.formats._jinja_out import escape
 from core.prompts.formats._model import Exported, ExportFile, Loss, Packed
+from core.prompts.formats._nodes import Comment, Node
 from core.prompts.version import Version
 
 # What OpenAI, and with it half of the world, calls the parameters.
@@ -21,6 +25,9 @@ OPENAI = {
     "reasoning_effort": "effort",
 }
 OPENAI_READ = OPENAI | {"max_completion_tokens": "max_tokens", "max_output_tokens": "max_tokens"}
+
+
+Say = Callable[[Node, str, Node | None], str | None]
 
 
 class Writing:
@@ -76,6 +83,30 @@ class Writing:
         ]
         first = 1 if content.messages[0].role == "system" else 0
         return [*content.messages[:first], *turns, *content.messages[first:]]
+
+    def simple(self, text: str, field: str, say: Say, keep: Callable[[str], str] = str) -> str:
+        """A template for those who know little more than variables.
+
+        `say` gets a node, what was said before it and the node that follows, and gives None for what it cannot say;
+        this is told, and the text then stands there as Jinja, as `keep` has it.
+        """
+        try:
+            nodes = _jinja.parse(text)
+        except BadRequest as error:
+            self.lose(field, error.what)
+            return keep(text)
+        out = ""
+        problems: list[str] = []
+        for node, following in itertools.zip_longest(nodes, nodes[1:]):
+            said = "" if isinstance(node, Comment) else say(node, out, following)
+            if said is None:
+                problems.append(_jinja.named(node))
+            elif isinstance(node, Comment):
+                self.lose(field, f"{self.format} has no comments; they are left out")
+            out += said or ""
+        if problems:
+            self.lose(field, as_it_stands(self.format, problems))
+        return keep(text) if problems else out
 
     def parameters(self, names: Mapping[str, str]) -> dict[str, Any]:
         """Theirs from ours, by a table from their names to ours."""

@@ -16,7 +16,7 @@ from core.prompts.content import PromptMessage
 from core.prompts.formats import _braces
 from core.prompts.formats._given import Given
 from core.prompts.formats._model import Exported, ExportFile, Format, ImportedVersion, Loss, Packed, Plan
-from core.prompts.formats._nodes import Include, Node, Text
+from core.prompts.formats._nodes import Include, Node, Text, pieces
 from core.prompts.formats._reading import Names, Reading, model_in, model_out, reference
 from core.prompts.formats._writing import OPENAI, OPENAI_READ, Writing, json_text, without_nothing
 from core.prompts.version import Version
@@ -113,17 +113,14 @@ def _draft(reading: Reading, names: Names) -> ImportedVersion:
     )
 
 
-def _references(text: str, place: str, names: Names, reading: Reading) -> list[Node]:
-    found: list[Node] = []
-    end = 0
-    for match in _REFERENCE.finditer(text):
-        ref = reference(match[1], match[2], names)
-        if ref is None:
-            reading.lose(place, f"{match[0][:80]!r} cannot be a reference here; it stays as text")
-            continue
-        found += [Text(text[end : match.start()]), Include(ref)]
-        end = match.end()
-    return [*found, Text(text[end:])]
+def _references(text: str, place: str, names: Names, reading: Reading) -> Sequence[Node]:
+    def node_of(found: re.Match[str]) -> Node:
+        if ref := reference(found[1], found[2], names):
+            return Include(ref)
+        reading.lose(place, f"{found[0][:80]!r} cannot be a reference here; it stays as text")
+        return Text(found[0])
+
+    return pieces(text, _REFERENCE, node_of)
 
 
 def fits(given: Given) -> int:

@@ -7,6 +7,7 @@ string.Template: $name, ${name}, $$. The name is the file's. What the user types
 
 from __future__ import annotations
 
+import re
 import string
 
 from core.errors import BadRequest
@@ -16,9 +17,9 @@ from core.prompts.formats._fields import Place
 from core.prompts.formats._given import NOTHING, Given
 from core.prompts.formats._jinja_out import write
 from core.prompts.formats._model import Format, Plan
-from core.prompts.formats._nodes import Comment, Node, Text, Value, joined
+from core.prompts.formats._nodes import Node, Text, Value, pieces
 from core.prompts.formats._reading import Names, Reading, model_in, model_out
-from core.prompts.formats._writing import OPENAI, Writing, as_it_stands, one_file_each, without_nothing
+from core.prompts.formats._writing import OPENAI, Writing, one_file_each, without_nothing
 
 _KEYS = frozenset(
     ("prompt", "system", "model", "defaults", "options", "schema_object", "extract", "extract_last", "fragments")
@@ -62,29 +63,16 @@ def _file(writing: Writing) -> bytes:
 
 
 def _text(text: str, field: str, writing: Writing) -> str:
-    try:
-        nodes = _jinja.parse(text)
-    except BadRequest as error:
-        writing.lose(field, error.what)
-        return text
-    out: list[str] = []
-    problems: list[str] = []
-    for position, node in enumerate(nodes):
-        following = nodes[position + 1] if position + 1 < len(nodes) else None
+    def say(node: Node, _: str, following: Node | None) -> str | None:
         match node:
             case Text(plain):
-                out.append(plain.replace("$", "$$"))
+                return plain.replace("$", "$$")
             case Value((name,), _, None) if name.isascii():
                 glued = isinstance(following, Text) and (following.text[0].isalnum() or following.text[0] == "_")
-                out.append(f"${{{name}}}" if glued else f"${name}")
-            case Comment():
-                writing.lose(field, "llm has no comments; they are left out")
-            case _:
-                problems.append(_jinja.named(node))
-    if problems:
-        writing.lose(field, as_it_stands("llm", problems))
-        return text.replace("$", "$$")
-    return "".join(out)
+                return f"${{{name}}}" if glued else f"${name}"
+        return None
+
+    return writing.simple(text, field, say, lambda text: text.replace("$", "$$"))
 
 
 def read(given: Given) -> Plan:
@@ -117,20 +105,14 @@ def read(given: Given) -> Plan:
 
 
 def _ours(place: Place, reading: Reading) -> str:
-    nodes: list[Node] = []
-    text, end = place.text(), 0
-    for found in string.Template.pattern.finditer(text):
-        nodes.append(Text(text[end : found.start()]))
-        end = found.end()
-        name = found["named"] or found["braced"]
-        if name:
-            nodes.append(Value((reading.variable(name),)))
-        elif found["escaped"] is not None:
-            nodes.append(Text("$"))
-        else:
-            nodes.append(Text(found[0]))
+    def node_of(found: re.Match[str]) -> Node:
+        if name := found["named"] or found["braced"]:
+            return Value((reading.variable(name),))
+        if found["escaped"] is None:
             reading.lose(place.path, "a single $ stands there, which llm refuses; it stays as text")
-    return write(joined([*nodes, Text(text[end:])]))
+        return Text("$" if found["escaped"] is not None else found[0])
+
+    return write(pieces(place.text(), string.Template.pattern, node_of))
 
 
 def fits(given: Given) -> int:
