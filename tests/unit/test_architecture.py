@@ -21,6 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "core",
         "core.errors",
         "core.hosts",
+        "core.json_place",
         "core.slots",
         "core.threads",
         "core.logs",

@@ -8,8 +8,8 @@ import datetime
 import math
 from typing import Any, TypeVar
 
+from core import json_place
 from core.conversations.clean import is_id
-from core.errors import BadRequest
 from core.text import clean
 
 T = TypeVar("T")
@@ -17,55 +17,27 @@ T = TypeVar("T")
 LARGE = 2**62  # no count of ours comes near it, and both databases can hold it
 
 
-class Place:
-    """A value and where it stands, like `conversations[2].turns[5].role`. All methods raise BadRequest."""
-
-    def __init__(self, value: Any, path: str = "") -> None:
-        self.value = value
-        self.path = path
-
-    def wrong(self, reason: str) -> BadRequest:
-        return BadRequest(
-            f"{self.path or 'The file'} {reason}.", "Nothing was imported. Correct the file and try again."
-        )
+class Place(json_place.Place):
+    """A value of an export of conversations. All methods raise BadRequest."""
 
     def field(self, name: str) -> Place:
         """What stands under this name; a missing one is the same as null."""
         if not isinstance(self.value, dict):
             raise self.wrong("is not an object")
-        return Place(self.value.get(name), f"{self.path}.{name}" if self.path else name)
-
-    def items(self) -> list[Place]:
-        """The items of a list; null is an empty one."""
-        if self.value is None:
-            return []
-        if not isinstance(self.value, list):
-            raise self.wrong("is not a list")
-        return [Place(item, f"{self.path}[{number}]") for number, item in enumerate(self.value)]
+        return self.at(self.value.get(name), f"{self.path}.{name}" if self.path else name)
 
     @property
     def empty(self) -> bool:
         return self.value is None
 
     def text(self, default: str | None = None) -> str:
-        if self.value is None and default is not None:
-            return default
-        if not isinstance(self.value, str):
-            raise self.wrong("is missing" if self.value is None else "is not a text")
-        return clean(self.value)
+        return clean(super().text(default))
 
     def one_of(self, options: tuple[T, ...]) -> T:
         for option in options:
             if self.value == option and type(self.value) is type(option):
                 return option
         raise self.wrong(f"is none of {', '.join(map(str, options))}")
-
-    def flag(self, default: bool) -> bool:
-        if self.value is None:
-            return default
-        if not isinstance(self.value, bool):
-            raise self.wrong("is not true or false")
-        return self.value
 
     def integer(self, low: int = 0, high: int = LARGE) -> int:
         if isinstance(self.value, bool) or not isinstance(self.value, int) or not low <= self.value <= high:

@@ -70,11 +70,8 @@ class Reading:
         self._told: dict[tuple[str, str], None] = {}
         self._variables: dict[str, str] = {}
         self._opened: dict[str, Fields] = {}
-        self.place = self.at(value, path)
-
-    def at(self, value: Any, path: str) -> Place:
-        """A value that does not stand in the file as it is."""
-        return Place(value, path, self.where, self._opened)
+        self.place = Place(value, path, where, self._opened)
+        self.at = self.place.at  # for values that do not stand in the file as they are
 
     def call(self, original: str, names: Names) -> None:
         """Gives the prompt its name."""
