@@ -54,8 +54,9 @@ class Fields:
     def __contains__(self, name: str) -> bool:
         return self._values.get(name) is not None
 
-    def take(self, name: str) -> Place:
-        """What stands under this name; a missing one is the same as null."""
+    def take(self, *names: str) -> Place:
+        """What stands under the first of these names that is there; a missing one is the same as null."""
+        name = next((name for name in names if name in self), names[0])
         self._taken.add(name)
         return self._place.at(self._values.get(name), f"{self.path}.{name}".lstrip("."))
 

@@ -17,6 +17,7 @@ _KINDS = {
     "object": "object",
 }
 _TYPES = {kind: type_ for type_, kind in _KINDS.items()}
+_WORDS = {"description": "description", "enum": "enumValues"}  # and of its other words
 
 
 def type_of(value: Any) -> str:
@@ -108,13 +109,9 @@ def _property(name: str, schema: Any, required: bool) -> dict[str, Any] | None:
     kind = _KINDS.get(str(schema.get("type"))) if isinstance(schema, dict) else None
     if kind is None:
         return None
-    found: dict[str, Any] = {"name": name, "kind": kind}
-    if "description" in schema:
-        found["description"] = schema["description"]
+    found = {"name": name, "kind": kind} | {_WORDS[key]: schema[key] for key in _WORDS if key in schema}
     if required:
         found["required"] = True
-    if "enum" in schema:
-        found["enumValues"] = schema["enum"]
     if kind == "array" and "items" in schema:
         found["items"] = _property("item", schema["items"], False)
         if found["items"] is None:

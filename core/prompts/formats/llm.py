@@ -84,8 +84,7 @@ def read(given: Given) -> Plan:
     messages = []
     for role, key in (("system", "system"), ("user", "prompt")):
         if key in fields:
-            place = fields.take(key)
-            messages.append({"role": role, "content": _ours(place, reading)})
+            messages.append({"role": role, "content": _ours(fields.take(key), reading)})
     if not messages:
         raise BadRequest(f"{given.filename} has neither a prompt nor a system prompt.", NOTHING)
     options = fields.take("options").fields()

@@ -186,7 +186,7 @@ def _ours(text: str, place: str) -> str:
 
 
 def _provider(top: Fields, whole: Reading) -> tuple[str, Any]:
-    place = top.take("providers") if "providers" in top else top.take("targets")
+    place = top.take("providers", "targets")
     items = place.items() if isinstance(place.value, list) else [place]
     if len(items) > 1:
         whole.lose("providers", "a prompt is made for one model here; the first is taken")
@@ -208,25 +208,16 @@ def _provider(top: Fields, whole: Reading) -> tuple[str, Any]:
 def _values(top: Fields, whole: Reading) -> dict[str, dict[str, Any]]:
     """What is known of each variable: its default, and its value in the first test that has one."""
     found: dict[str, dict[str, Any]] = {}
-    default = top.take("defaultTest")
-    if isinstance(default.value, str):
-        whole.lose("defaultTest", "points to a file, which is not read")
-    else:
-        for name, place in default.fields().take("vars").fields().each():
-            found.setdefault(whole.variable(name), {})["default"] = place.value
-    tests = top.take("tests")
-    if isinstance(tests.value, str):
-        whole.lose("tests", "points to a file, which is not read")
-        return found
-    for item in tests.items():
-        if isinstance(item.value, str):
-            whole.lose(item.path, "points to a file, which is not read")
+    place = top.take("tests")
+    tests = [place] if isinstance(place.value, str) else place.items()
+    for kind, test in [("default", top.take("defaultTest")), *(("example", test) for test in tests)]:
+        if isinstance(test.value, str):
+            whole.lose(test.path, "points to a file, which is not read")
             continue
-        for name, place in item.fields().take("vars").fields().each():
+        for name, value in test.fields().take("vars").fields().each():
             known = found.setdefault(whole.variable(name), {})
-            if "example" in known and known["example"] != place.value:
+            if known.setdefault(kind, value.value) != value.value:
                 whole.lose("tests", "of several values of a variable, the first is its example")
-            known.setdefault("example", place.value)
     return found
 
 

@@ -128,7 +128,7 @@ def _template(fields: Fields, reading: Reading) -> bool:
         kind = place.value
     else:
         inner = place.fields()
-        format = inner.take("format") if "format" in inner else inner.take("type")
+        format = inner.take("format", "type")
         kind = format.value if isinstance(format.value, str) else format.fields().take("kind").text("jinja2")
         parser = inner.take("parser")
         how = parser.value if isinstance(parser.value, str) else parser.fields().take("kind").text("prompty")
@@ -203,28 +203,21 @@ def _id(place: Place, provider: str, reading: Reading) -> str:
 
 
 def _inputs(fields: Fields, reading: Reading) -> dict[str, dict[str, Any]]:
-    place = fields.take("inputs") if "inputs" in fields else fields.take("inputSchema")
-    given = place.value
-    if isinstance(given, dict) and isinstance(given.get("properties"), dict | list):
-        given = given["properties"]
-    if not isinstance(given, dict | list | None):
-        raise place.wrong("is neither a list nor an object")
     found: dict[str, dict[str, Any]] = {}
-    for one in _schemas.as_list(given or []):
+    for one in _properties(fields.take("inputs", "inputSchema")):
         inner = reading.at(one, f"inputs.{one['name']}").fields()
         name = reading.variable(inner.take("name").text())
         old = "type" in inner or "sample" in inner
-        kind = (inner.take("kind") if "kind" in inner else inner.take("type")).text("string")
+        kind = inner.take("kind", "type").text("string")
         if kind in _RICH:
             reading.lose(inner.path, f"a value of the kind {kind} has no place here; it is text")
         elif kind not in ("string", "any"):
             reading.lose(inner.path, f"variables here have no type; there it is {kind[:40]}")
-        example = inner.take("example") if "example" in inner else inner.take("sample")
         found[name] = {
             "description": inner.take("description").text(""),
             "required": inner.take("required").flag(old),
             "default": inner.take("default").value,
-            "example": example.value,
+            "example": inner.take("example", "sample").value,
         }
     for key, sample in _samples(fields, reading):
         found.setdefault(reading.variable(key), {}).setdefault("example", sample)
@@ -241,15 +234,17 @@ def _samples(fields: Fields, reading: Reading) -> list[tuple[str, Any]]:
 
 
 def _outputs(fields: Fields) -> dict[str, Any] | None:
-    place = fields.take("outputs") if "outputs" in fields else fields.take("outputSchema")
+    properties = _properties(fields.take("outputs", "outputSchema"))
+    return _schemas.from_properties(properties) if properties else None
+
+
+def _properties(place: Place) -> list[dict[str, Any]]:
     given = place.value
     if isinstance(given, dict) and isinstance(given.get("properties"), dict | list):
         given = given["properties"]
-    if not given:
-        return None
-    if not isinstance(given, dict | list):
+    if not isinstance(given, dict | list | None):
         raise place.wrong("is neither a list nor an object")
-    return _schemas.from_properties(_schemas.as_list(given))
+    return _schemas.as_list(given or [])
 
 
 def fits(given: Given) -> int:
