@@ -210,6 +210,7 @@ def test_tags_and_labels_that_cannot_be() -> None:
             "---\nname: a\ntemplate: {format: {kind: jinja2, strict: true}}\n---\nHi",
             "template.format.strict",
         ),
+        ("a.prompty", "---\nname: a\ninputs: [{name: x}, {kind: string}]\n---\nHi {{ x }}", "inputs"),
     ],
 )
 def test_what_stands_deep_in_a_file_and_is_not_known_is_told(name: str, value: Any, field: str) -> None:

@@ -21,34 +21,29 @@ def untold(entries: Sequence[Exported], packed: Packed, format: Format) -> list[
     """The losses that the format did not tell of."""
     if format.lossless:
         return []
-    known_losses: dict[str, list[str]] = {}
+    told: dict[str, list[str]] = {}
     for loss in packed.losses:
-        known_losses.setdefault(loss.place, []).append(loss.field)
-    drafts: dict[tuple[str, int | None], ImportedVersion] = {}
+        told.setdefault(loss.place, []).append(loss.field)
     found: list[Loss] = []
     for number, file in enumerate(packed.files):
-        name = entries[number].chosen.name if format.one_file_per_prompt else ""
+        single = entries[number].chosen if format.one_file_per_prompt else None
         try:
-            plan = format.read(Given(file.data, file.name))
+            drafts = format.read(Given(file.data, file.name)).drafts
         except ParleyError as error:
-            if name not in known_losses:
-                found.append(Loss(name, "file", f"cannot be read again: {error.what}"))
+            name = single.name if single else ""
+            found += [] if name in told else [Loss(name, "file", f"cannot be read again: {error.what}")]
             continue
-        if name:
-            drafts[name, entries[number].chosen.number] = plan.drafts[-1]
-        else:
-            drafts |= {(draft.name, draft.number): draft for draft in plan.drafts}
-    for entry in entries:
-        for version in entry.versions[:1] if format.one_file_per_prompt else entry.versions:
-            if draft := drafts.get((version.name, version.number)):
-                known = known_losses.get(version.name, [])
+        by_number = {(draft.name, draft.number): draft for draft in drafts}
+        for version in [single] if single else [one for entry in entries for one in entry.versions]:
+            if draft := drafts[-1] if single else by_number.get((version.name, version.number)):
+                known = told.get(version.name, [])
                 fields = differences(version, draft)
                 found += [Loss(version.name, one, WHY) for one in fields if not any(_covers(k, one) for k in known)]
     return list(dict.fromkeys(found))
 
 
-def _covers(known_losses: str, field: str) -> bool:
-    return field == known_losses or field.startswith((f"{known_losses}.", f"{known_losses}["))
+def _covers(known: str, field: str) -> bool:
+    return field == known or field.startswith((f"{known}.", f"{known}["))
 
 
 def differences(version: Version, draft: ImportedVersion) -> list[str]:

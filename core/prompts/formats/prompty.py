@@ -107,7 +107,7 @@ def read(given: Given) -> Plan:
         _inputs(fields, reading),
         model=model,
         parameters=parameters,
-        schema=_outputs(fields),
+        schema=_outputs(fields, reading),
         description=fields.take("description").text(""),
         tags=_either(fields, metadata, "tags").texts(),
         author=", ".join(_either(fields, metadata, "authors").texts()),
@@ -204,7 +204,7 @@ def _id(place: Place, provider: str, reading: Reading) -> str:
 
 def _inputs(fields: Fields, reading: Reading) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
-    for one in _properties(fields.take("inputs", "inputSchema")):
+    for one in _properties(fields.take("inputs", "inputSchema"), reading):
         inner = reading.at(one, f"inputs.{one['name']}").fields()
         name = reading.variable(inner.take("name").text())
         old = "type" in inner or "sample" in inner
@@ -233,18 +233,21 @@ def _samples(fields: Fields, reading: Reading) -> list[tuple[str, Any]]:
     return [(name, inner.value) for name, inner in place.fields().each()]
 
 
-def _outputs(fields: Fields) -> dict[str, Any] | None:
-    properties = _properties(fields.take("outputs", "outputSchema"))
+def _outputs(fields: Fields, reading: Reading) -> dict[str, Any] | None:
+    properties = _properties(fields.take("outputs", "outputSchema"), reading)
     return _schemas.from_properties(properties) if properties else None
 
 
-def _properties(place: Place) -> list[dict[str, Any]]:
+def _properties(place: Place, reading: Reading) -> list[dict[str, Any]]:
     given = place.value
     if isinstance(given, dict) and isinstance(given.get("properties"), dict | list):
         given = given["properties"]
     if not isinstance(given, dict | list | None):
         raise place.wrong("is neither a list nor an object")
-    return _schemas.as_list(given or [])
+    found = _schemas.as_list(given or [])
+    if len(found) != len(given or []):
+        reading.lose(place.path, "holds something without a name; it is left out")
+    return found
 
 
 def fits(given: Given) -> int:
