@@ -1,6 +1,7 @@
 """What can be reached, and how much each address takes. All else is 404, and more is 413 while it still comes in.
 
 Bodies are counted as they arrive: Content-Length may lie or be missing, and what is read whole would fill the memory.
+So are the values of JSON: eight megabytes of `[],` keep everybody waiting for seconds, and take up fifty times as much.
 """
 
 from __future__ import annotations
@@ -18,16 +19,19 @@ from core.api.wire import TooLarge, send_error
 from core.visitors import for_programs, path_of
 
 SMALL = 64 * 1024
+VALUES = 100_000
 LINGER = 2.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Reachable:
-    """Addresses that answer: their method ("*": all; GET includes HEAD), a pattern for the whole path, most bytes."""
+    """Addresses that answer: their method ("*": all; GET includes HEAD), a pattern for the whole path, most bytes,
+    and most values where they are JSON (None: they are not)."""
 
     method: str
     path: str
     largest: int = SMALL
+    values: int | None = VALUES
 
 
 class Bodies:
@@ -35,37 +39,38 @@ class Bodies:
 
     def __init__(self, app: ASGIApp, reachable: Iterable[Reachable]) -> None:
         self._app = app
-        self._reachable = [(one.method, re.compile(one.path), one.largest) for one in reachable]
+        self._reachable = [(one, re.compile(one.path)) for one in reachable]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        largest = self._largest(scope)
-        if largest is None:
+        address = self._address(scope)
+        if address is None:
             await PlainTextResponse("There is nothing here.\n", 404)(scope, receive, send)
             return
         announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        if not announced.isdigit() or int(announced[:20]) > largest:
-            await _refuse(scope, receive, send, largest)
+        if not announced.isdigit() or int(announced[:20]) > address.largest:
+            await _refuse(scope, receive, send, _too_long(address.largest))
             return
-        await _Counted(scope, receive, send, largest).run(self._app)
+        await _Counted(scope, receive, send, address).run(self._app)
 
-    def _largest(self, scope: Scope) -> int | None:
+    def _address(self, scope: Scope) -> Reachable | None:
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         path = path_of(scope)
-        for known, pattern, largest in self._reachable:
-            if known in (method, "*") and pattern.fullmatch(path):
-                return largest
+        for one, pattern in self._reachable:
+            if one.method in (method, "*") and pattern.fullmatch(path):
+                return one
         return None
 
 
 class _Counted:
     """One request. When too much has come, it is answered here, and the application is told that the client left."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, largest: int) -> None:
-        self._scope, self._receive, self._send, self._left = scope, receive, send, largest
-        self._largest = largest
+    def __init__(self, scope: Scope, receive: Receive, send: Send, address: Reachable) -> None:
+        self._scope, self._receive, self._send, self._address = scope, receive, send, address
+        self._left = address.largest
+        self._values = None if address.values is None else _Values(address.values)
         self._begun = self._over = False
 
     async def run(self, app: ASGIApp) -> None:
@@ -79,12 +84,17 @@ class _Counted:
         if self._over:
             return {"type": "http.disconnect"}
         message = await self._receive()
-        self._left -= len(message.get("body", b""))
-        if self._left >= 0:
+        piece: bytes = message.get("body", b"")
+        self._left -= len(piece)
+        if self._left < 0:
+            error = _too_long(self._address.largest)
+        elif self._values is not None and not self._values.fit(piece):
+            error = TooLarge(f"The request holds more than {self._address.values:,} values.", "Send less.")
+        else:
             return message
         self._over = True
         if not self._begun:
-            await _refuse(self._scope, self._receive, self._send, self._largest)
+            await _refuse(self._scope, self._receive, self._send, error)
         return {"type": "http.disconnect"}
 
     async def _answer(self, message: Message) -> None:
@@ -93,7 +103,32 @@ class _Counted:
             await self._send(message)
 
 
-async def _refuse(scope: Scope, receive: Receive, send: Send, largest: int) -> None:
+class _Values:
+    """Counts what begins a value of JSON outside of its texts, piece by piece."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+        self._in_text = False
+        self._backslash = b""
+
+    def fit(self, piece: bytes) -> bool:
+        """Whether there are no more than may be, up to here."""
+        if b"\0" in piece:  # UTF-16 or UTF-32, which Python's parser takes, too: quotes are not to be found in them
+            return False
+        rest = (self._backslash + piece).replace(b"\\\\", b"").replace(b'\\"', b"")
+        self._backslash = b"\\" if rest.endswith(b"\\") else b""
+        parts = rest.removesuffix(self._backslash).split(b'"')
+        outside = b"".join(parts[self._in_text :: 2])
+        self._in_text ^= len(parts) % 2 == 0
+        self._left -= outside.count(b",") + outside.count(b"[") + outside.count(b"{")
+        return self._left >= 0
+
+
+def _too_long(largest: int) -> TooLarge:
+    return TooLarge(f"The request is larger than {largest / 1e6:.1f} MB.", "Send less, or raise PARLEY_MAX_UPLOAD_MB.")
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, error: TooLarge) -> None:
     """413, and then the end of the connection.
 
     What still comes is thrown away for a while first: clients that are cut off while they send see no answer.
@@ -110,10 +145,6 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, largest: int) -> N
                     continue
         await send({"type": "http.response.body"})
 
-    error = TooLarge(
-        f"The request is larger than {largest / 1e6:.1f} MB.",
-        "Send less; for larger files, raise PARLEY_MAX_UPLOAD_MB.",
-    )
     if for_programs(path_of(scope)):
         await send_error(closing, error)
     else:

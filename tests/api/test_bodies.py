@@ -67,3 +67,30 @@ async def test_what_fits_comes_in(api: Api) -> None:
     files = b"".join(_FILE % name + b"x" * (15 * MB) + b"\r\n" for name in (b"one", b"two")) + b"--b--\r\n"
     got, _, answer = await api.call("POST", "/gradio_api/upload", files, content_type="multipart/form-data; boundary=b")
     assert got == 200, answer
+
+
+EVENT = b'{"session_hash": "a", "fn_index": 0, "data": [%b]}'
+
+
+@pytest.mark.parametrize("path", ["/gradio_api/queue/join", "/gradio_api/run/a", "/v1/chat/completions"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b",".join([b"[]"] * 200_000),
+        b",".join([b'{"a":0}'] * 200_000),
+        b"{" + b",".join(b'"%x":0' % number for number in range(200_000)) + b"}",
+        b'"\\\\", "\\\\\\"", ' + b",".join([b'"\\\\"'] * 200_000),
+        b"[" * 200_000,
+    ],
+)
+async def test_more_values_than_an_address_takes(api: Api, path: str, data: bytes) -> None:
+    for body in (EVENT % data, (EVENT % data).decode().encode("utf-16"), (EVENT % data).decode().encode("utf-32-be")):
+        got, _, answer = await api.call("POST", path, body, authorization="Bearer a-key")
+        assert got == 413
+        assert b"more than" in answer
+
+
+async def test_commas_in_texts_are_no_values(api: Api) -> None:
+    text = b'"' + b'[{,\\"\\\\,' * 500_000 + b'"'
+    got, _, answer = await api.call("POST", "/gradio_api/run/a", b'{"fn_index": 24, "data": [%b]}' % text)
+    assert got != 413, answer
