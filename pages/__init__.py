@@ -13,6 +13,7 @@ import gradio as gr
 
 from core.services import Services
 from pages.kit.handlers import QUICK
+from pages.kit.queue import AT_ONCE, OF_A_KIND, FairQueue
 from pages.kit.reachable import reachable
 from pages.kit.theme import mount_options
 from pages.kit.uploads import Workbench, routes
@@ -62,7 +63,8 @@ def build(services: Services) -> gr.Blocks:
             tab.select(None, js=f"() => parley.showTab({json.dumps(tab.id)})", **QUICK)
 
     # Every open answer is an event of its own: the queue must never be what people wait for.
-    demo.queue(default_concurrency_limit=64)
-    demo.max_threads = demo._queue.max_thread_count = 200
+    demo.queue(default_concurrency_limit=OF_A_KIND)
+    demo._queue = FairQueue.instead_of(demo._queue, services.settings.shared)
+    demo.max_threads = AT_ONCE
     demo.state_session_capacity = 500
     return demo

@@ -27,6 +27,7 @@ from starlette.types import Message, Receive
 from core.errors import BadRequest, ParleyError
 from core.files.uploads import Uploads, full, too_large
 from pages.kit.handlers import as_toast, visitor_of
+from pages.kit.queue import unfit
 
 # What a browser may show as a picture; all else is offered as a download that it does not open.
 PICTURES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "webp": "image/webp", "gif": "image/gif"}
@@ -56,6 +57,8 @@ class Workbench(gr.Blocks):
         **kwargs: Any,
     ) -> dict[str, Any]:
         """Every call of an event comes through here, before Gradio reads or copies a file of its inputs."""
+        if iterator is None and not isinstance(block_fn, int) and (problem := unfit(block_fn, inputs)):
+            raise as_toast(BadRequest(problem, ""))
         if iterator is None and (found := _files(inputs)):  # a generator's later steps have no inputs
             visitor = visitor_of(request) if isinstance(request, gr.Request) else ""
             try:
