@@ -64,6 +64,7 @@ def serve(settings: Settings) -> int:
     import uvicorn
 
     from core import api
+    from core.api.connections import Connection
     from core.errors import SettingsError
     from core.services import Services
 
@@ -86,6 +87,7 @@ def serve(settings: Settings) -> int:
         proxy_headers=False,  # the perimeter reads them, and believes trusted proxies only
         server_header=False,
         root_path=settings["PARLEY_ROOT_PATH"],
+        http=Connection,
     )
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104
     lines = [f"Parley is at http://{shown}:{listener.getsockname()[1]}", api.api_state(settings)[1]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -16,11 +17,14 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.api.wire import TooLarge, send_error
+from core.errors import BadRequest
 from core.visitors import for_programs, path_of
 
 SMALL = 64 * 1024
 VALUES = 100_000
 LINGER = 2.0  # seconds
+PATIENCE = 30.0  # seconds that are waited for a body, and
+SLOWEST = 4096  # bytes that come in each further one
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,12 @@ class Reachable:
     path: str
     largest: int = SMALL
     values: int | None = VALUES
+
+
+class TooSlow(BadRequest):
+    """The body does not come."""
+
+    status = 408
 
 
 class Bodies:
@@ -71,7 +81,8 @@ class _Counted:
         self._scope, self._receive, self._send, self._address = scope, receive, send, address
         self._left = address.largest
         self._values = None if address.values is None else _Values(address.values)
-        self._begun = self._over = False
+        self._waited = 0.0
+        self._begun = self._over = self._whole = False
 
     async def run(self, app: ASGIApp) -> None:
         try:
@@ -83,19 +94,38 @@ class _Counted:
     async def _next(self) -> Message:
         if self._over:
             return {"type": "http.disconnect"}
-        message = await self._receive()
+        if self._whole:  # from here on, it is waited for the client to leave
+            return await self._receive()
+        try:
+            message = await self._in_time()
+        except TimeoutError:
+            return await self._end(TooSlow("The request does not come to its end.", "Send it again."))
         piece: bytes = message.get("body", b"")
         self._left -= len(piece)
+        self._whole = not message.get("more_body", False)
         if self._left < 0:
             error = _too_long(self._address.largest)
         elif self._values is not None and not self._values.fit(piece):
             error = TooLarge(f"The request holds more than {self._address.values:,} values.", "Send less.")
         else:
             return message
+        return await self._end(error)
+
+    async def _end(self, error: BadRequest) -> Message:
         self._over = True
         if not self._begun:
             await _refuse(self._scope, self._receive, self._send, error)
         return {"type": "http.disconnect"}
+
+    async def _in_time(self) -> Message:
+        """The next piece. Only waiting counts, not what the application does between."""
+        begun = time.monotonic()
+        patience = PATIENCE + (self._address.largest - self._left) / SLOWEST - self._waited
+        try:
+            async with asyncio.timeout(patience):
+                return await self._receive()
+        finally:
+            self._waited += time.monotonic() - begun
 
     async def _answer(self, message: Message) -> None:
         if not self._over:
@@ -128,8 +158,8 @@ def _too_long(largest: int) -> TooLarge:
     return TooLarge(f"The request is larger than {largest / 1e6:.1f} MB.", "Send less, or raise PARLEY_MAX_UPLOAD_MB.")
 
 
-async def _refuse(scope: Scope, receive: Receive, send: Send, error: TooLarge) -> None:
-    """413, and then the end of the connection.
+async def _refuse(scope: Scope, receive: Receive, send: Send, error: BadRequest) -> None:
+    """The error, and then the end of the connection.
 
     What still comes is thrown away for a while first: clients that are cut off while they send see no answer.
     """
@@ -148,4 +178,4 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, error: TooLarge) -
     if for_programs(path_of(scope)):
         await send_error(closing, error)
     else:
-        await PlainTextResponse(f"{error}\n", 413)(scope, receive, closing)
+        await PlainTextResponse(f"{error}\n", error.status)(scope, receive, closing)

@@ -10,6 +10,7 @@ from pathlib import Path
 import uvicorn
 
 from app import create
+from core.api.connections import Connection
 from core.services import Services
 from core.settings import Settings
 from tests.api._server import Api, Puppet
@@ -30,6 +31,7 @@ def whole(folder: Path, **values: str) -> Iterator[Api]:
         timeout_graceful_shutdown=1,
         proxy_headers=False,
         root_path=settings["PARLEY_ROOT_PATH"],
+        http=Connection,
     )
     server = _Server(config, started)
     thread = threading.Thread(target=server.run, daemon=True)

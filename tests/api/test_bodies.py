@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from core.api import bodies
+from core.api.connections import Connection
 from tests.api._server import Api
 from tests.api._whole import whole
 
@@ -94,3 +96,49 @@ async def test_commas_in_texts_are_no_values(api: Api) -> None:
     text = b'"' + b'[{,\\"\\\\,' * 500_000 + b'"'
     got, _, answer = await api.call("POST", "/gradio_api/run/a", b'{"fn_index": 24, "data": [%b]}' % text)
     assert got != 413, answer
+
+
+@pytest.mark.parametrize("path", ["/gradio_api/queue/join", "/gradio_api/upload", "/v1/chat/completions"])
+async def test_a_body_that_does_not_come_is_not_waited_for(
+    api: Api, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "PATIENCE", 0.2)
+    monkeypatch.setattr(bodies, "LINGER", 0.1)
+    kind = "multipart/form-data; boundary=b"
+    head = f"POST {path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer a-key\r\ncontent-type: {kind}"
+    reader, writer = await api.raw(f"{head}\r\ntransfer-encoding: chunked\r\n\r\n5\r\n--b\r\n\r\n".encode())
+    dripping = asyncio.create_task(_drip(writer))
+    answer = await asyncio.wait_for(reader.read(), 20)
+    dripping.cancel()
+    assert b" 408 " in answer.partition(b"\r\n")[0]
+    writer.close()
+
+
+async def _drip(writer: asyncio.StreamWriter) -> None:
+    while True:
+        writer.write(b"1\r\n-\r\n")
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET / HTTP/1.1\r\nhost: a\r\n", b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\nGET"]
+)
+async def test_a_request_that_does_not_come_is_not_waited_for(
+    api: Api, sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Connection, "patience", 0.3)
+    reader, writer = await api.raw(sent)
+    answer = await asyncio.wait_for(reader.read(), 4)  # to the end
+    assert answer.startswith(b"HTTP/1.1 200") == sent.endswith(b"GET")
+    writer.close()
+
+
+async def test_an_answer_may_take_its_time(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Connection, "patience", 0.1)
+    monkeypatch.setattr(bodies, "PATIENCE", 0.1)
+    reader, writer = await api.raw(b"GET /gradio_api/heartbeat/abc HTTP/1.1\r\nhost: a\r\n\r\n")
+    await reader.readuntil(b"ALIVE")
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 1)
+    assert not reader.at_eof()
+    writer.close()
