@@ -15,7 +15,7 @@ class Connection(AutoHTTPProtocol):  # type: ignore[valid-type, misc]
 
     patience = PATIENCE
     _timer: asyncio.TimerHandle | None = None
-    _before: object = None
+    _before: Any = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -31,7 +31,7 @@ class Connection(AutoHTTPProtocol):  # type: ignore[valid-type, misc]
 
     def _look(self) -> None:
         """End it if no request has begun since the last look, and none is being answered."""
-        cycle = self.cycle
+        cycle: Any = self.cycle
         if cycle is self._before and (cycle is None or cycle.response_complete):
             self.transport.close()
             return

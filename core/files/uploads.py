@@ -24,11 +24,12 @@ from pathlib import Path
 import structlog
 
 from core.errors import BadRequest, NotFound, RateLimited, StorageError
+from core.hosts import is_loopback, network_of
 from core.settings import Settings
 
 LIFE = 3000  # seconds; with the pause between two looks, no file gets an hour old
 SWEEP = 300  # seconds between two looks
-OVERHEAD = 16_384  # octets that a request counts besides its body: folders and many small files take room, too
+OVERHEAD = 16_384  # octets that a request, and each further file, count besides the body: folders take room, too
 _MB = 1024 * 1024
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
@@ -49,6 +50,7 @@ class Batch:
     owner: str
     folder: Path
     began: float
+    network: str = ""  # where it comes from; "" if that is not known
     octets: int = 0
     complete: bool = False
 
@@ -61,6 +63,7 @@ class Uploads:
         self.largest = settings["PARLEY_MAX_UPLOAD_MB"] * _MB
         self._share = settings["PARLEY_VISITOR_UPLOADS_MB"] * _MB
         self._total = settings["PARLEY_UPLOADS_MB"] * _MB
+        self._shared = settings.shared
         self._clock = clock
         self._lock = threading.Lock()
         self._batches: set[Batch] = set()
@@ -76,13 +79,16 @@ class Uploads:
             log.warning("uploads.folder", error=type(error).__name__)
 
     @contextlib.contextmanager
-    def receiving(self, visitor: str, announced: int = 0) -> Iterator[Batch]:
+    def receiving(self, visitor: str, announced: int = 0, address: str = "") -> Iterator[Batch]:
         """A fresh folder for the files of one request with a body of `announced` octets, removed if the block fails.
 
+        `address` is the client's: a cookie can be thrown away, so half of the total is the most for a network.
         Raises RateLimited when they have no room, StorageError when the folder cannot be made.
         """
         owner = _owner(visitor)
-        batch = Batch(owner, self.folder / owner / secrets.token_hex(16), self._clock())
+        # From the loopback comes a proxy that is not trusted, so anybody.
+        network = network_of(address) if self._shared and not is_loopback(address) else ""
+        batch = Batch(owner, self.folder / owner / secrets.token_hex(16), self._clock(), network)
         with self._lock:
             self._check(batch, OVERHEAD + announced)
             batch.octets = OVERHEAD
@@ -181,6 +187,13 @@ class Uploads:
             raise RateLimited(
                 f"Your uploads that wait to be used would take more than {self._share // _MB} MB.",
                 "Send or remove what is attached, or wait an hour; PARLEY_VISITOR_UPLOADS_MB is the limit.",
+                retry_after=LIFE,
+            )
+        near = sum(one.octets for one in self._batches if one.network == batch.network)
+        if batch.network and near + more > self._total // 2:
+            raise RateLimited(
+                f"All uploads from your network together would take more than {self._total // 2 // _MB} MB.",
+                "Try again later; the limit is half of PARLEY_UPLOADS_MB.",
                 retry_after=LIFE,
             )
         if sum(one.octets for one in self._batches) + more > self._total:

@@ -10,13 +10,15 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import gradio as gr
 import structlog
-from gradio.route_utils import upload_fn
+from gradio.route_utils import GradioMultiPartParser, GradioUploadFile
 from gradio.routes import file_upload_statuses
+from gradio_client.utils import strip_invalid_filename_characters  # type: ignore[import-untyped]
 from python_multipart.exceptions import MultipartParseError
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
@@ -25,12 +27,13 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Message, Receive
 
 from core.errors import BadRequest, ParleyError
-from core.files.uploads import Uploads, full, too_large
+from core.files.uploads import OVERHEAD, Uploads, full, too_large
 from pages.kit.handlers import as_toast, visitor_of
 from pages.kit.queue import unfit
 
 # What a browser may show as a picture; all else is offered as a download that it does not open.
 PICTURES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "webp": "image/webp", "gif": "image/gif"}
+MOST_FILES = 200  # in one request
 PATIENCE = 30  # seconds for the rest of a refused body, so that the browser reads why instead of a broken connection
 
 log = structlog.get_logger()
@@ -123,20 +126,30 @@ async def _receive(uploads: Uploads, request: Request, body: _Body) -> list[str]
     upload_id = request.query_params.get("upload_id")
     try:
         size = int(announced) if announced.isdigit() else 0
-        with uploads.receiving(visitor_of(request), size) as batch:
+        address = request.client.host if request.client else ""
+        with uploads.receiving(visitor_of(request), size, address) as batch:
             body.count = functools.partial(uploads.count, batch)
-            files, _, _ = await upload_fn(
-                Request(request.scope, body),
-                str(batch.folder),
-                uploads.largest,
-                upload_id,
-                force_move=True,
+            parser = GradioMultiPartParser(
+                request.headers,
+                Request(request.scope, body).stream(),
+                max_files=MOST_FILES,
+                max_fields=MOST_FILES,
+                upload_dir=str(batch.folder),
+                max_file_size=uploads.largest,
+                upload_id=upload_id,
                 upload_progress=file_upload_statuses if upload_id else None,
             )
-            return [str(file) for file in files]
+            if upload_id:
+                file_upload_statuses.track(upload_id)
+            form = await parser.parse()
+            files = [file for file in form.getlist("files") if isinstance(file, GradioUploadFile)]
+            uploads.count(batch, OVERHEAD * max(0, len(files) - 1))
+            return await asyncio.to_thread(_placed, batch.folder, files)
     except MultiPartException as error:
         if "maximum allowed size of" in error.message and "File" in error.message:
             raise too_large(uploads.largest) from None
+        if "Too many files" in error.message:
+            raise BadRequest(f"These are more than {MOST_FILES} files.", "Choose fewer at a time.") from None
         raise BadRequest("This upload cannot be read.", "Choose the files again.") from None
     except (MultipartParseError, AttributeError, KeyError, TypeError, ValueError, ClientDisconnect) as error:
         log.info("uploads.unreadable", error=type(error).__name__)
@@ -144,6 +157,19 @@ async def _receive(uploads: Uploads, request: Request, body: _Body) -> list[str]
     finally:
         if upload_id:
             file_upload_statuses.set_done(upload_id)
+
+
+def _placed(folder: Path, files: Sequence[GradioUploadFile]) -> list[str]:
+    """Each file below its digest, under its own name as far as that can be one."""
+    paths: list[str] = []
+    for file in files:
+        name = strip_invalid_filename_characters(Path((file.filename or "").replace("\\", "/")).name)
+        target = folder / file.sha.hexdigest() / (name if name not in ("", ".", "..") else "file")
+        target.parent.mkdir(exist_ok=True)
+        file.file.close()
+        Path(file.file.name).rename(target)
+        paths.append(str(target))
+    return paths
 
 
 class _Body:

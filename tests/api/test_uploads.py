@@ -310,6 +310,43 @@ def test_shares_and_the_total_hold_and_are_given_back(house: House) -> None:
         assert upload(third, big).status_code == 200
 
 
+def test_a_network_has_half_of_the_total_whatever_its_cookies(tmp_path: Path) -> None:
+    big = b"x" * 1_900_000
+    with running(tmp_path, PARLEY_TRUSTED_PROXIES="127.0.0.1") as house:
+        got = []
+        for number in range(3):
+            with house.visitor() as fresh:  # of one IPv6 network
+                got.append(upload(fresh, big, headers={"x-forwarded-for": f"2001:db8::{number}"}))
+        assert [answer.status_code for answer in got] == [200, 429, 429]
+        assert got[1].text.startswith("All uploads from your network together would take more than 3 MB.")
+        with house.visitor() as other:
+            assert upload(other, big, headers={"x-forwarded-for": "2001:db8:0:1::1"}).status_code == 200
+
+
+def test_many_small_files_take_room_too_and_are_not_too_many(house: House) -> None:
+    with house.visitor() as me:
+        many = [("files", (f"{number}.txt", str(number))) for number in range(201)]
+        refused = me.post("/gradio_api/upload", files=many)
+        assert refused.status_code == 400
+        assert refused.text.startswith("These are more than 200 files.")
+        assert house.files() == []
+        assert me.post("/gradio_api/upload", files=many[:200]).status_code == 200
+        assert me.post("/gradio_api/upload", files=many[:200]).status_code == 429
+
+
+@pytest.mark.parametrize("name", ["..", ".", "/", "../../a", "..\\..\\a", "ä" * 300, "a\x00b", "\U0001f600" * 200])
+def test_a_name_leads_nowhere_else(house: House, name: str) -> None:
+    with house.visitor() as me:
+        (path,) = upload(me, b"content", name).json()
+        assert house.files() == [Path(path)]
+        assert house.services.uploads.read(house_visitor(house), path) == (Path(path).name, b"content")
+
+
+def house_visitor(house: House) -> str:
+    """Whoever asked last."""
+    return list(house.services.visitors._networks)[-1]
+
+
 def chunks(total: int) -> Iterator[bytes]:
     """A multipart body that does not say how long it is."""
     yield b'--b\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
