@@ -24,6 +24,7 @@ from pages.kit.format import text
 from pages.kit.handlers import Updates
 from pages.kit.model_picker import label
 
+LONGEST_QUERY = 1000  # characters
 MOST_PICTURES = 200  # small pictures that are kept in memory
 WIDEST = 480  # pixels of a small picture
 PATIENCE = 1.0  # seconds that a small picture waits for its turn: a thread of the database waits with it
@@ -118,8 +119,8 @@ class Screen:
     def history(self, visitor: str, here: str, query: str = "") -> Updates:
         """The list at the side, or what a search finds."""
         store, now = self._services.conversations, datetime.datetime.now().astimezone()
-        if query.strip():
-            value = history.found(store.search(visitor, query.strip()), query.strip(), here)
+        if query := query.strip()[:LONGEST_QUERY]:
+            value = history.found(store.search(visitor, query), query, here)
         else:
             value = history.conversations(store.list(visitor), here, now)
         return {self._parts.history: value}

@@ -16,6 +16,7 @@ from typing import Any
 from gradio.queueing import Event, Queue
 from gradio.server_messages import EventMessage
 from gradio.utils import LRUCache
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from core.hosts import network_of
@@ -134,6 +135,14 @@ class FairQueue(Queue):
             pages.pop(name, None)
         for name in [name for name in self.pending_event_ids_session if name not in pages]:
             del self.pending_event_ids_session[name]
+
+
+def refuse_others_pages(request: Request) -> None:
+    """403 to who asks for the news of another visitor's page. A dependency of all of Gradio's addresses."""
+    name = request.query_params.get("session_hash") or request.path_params.get("session_hash")
+    page: Any = request.app.get_blocks()._queue.pending_messages_per_session.get(name)
+    if page is not None and page.owner != visitor_of(request):
+        raise HTTPException(403, ELSEWHERE)
 
 
 def unfit(fn: Any, inputs: Sequence[Any]) -> str:

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from fastapi import Depends
 
 from core.settings import Settings
+from pages.kit.queue import refuse_others_pages
 
 KIT = Path(__file__).parent
 FRAME = KIT / "frame.css"  # into the head as it is
@@ -116,6 +118,7 @@ def mount_options(settings: Settings) -> dict[str, Any]:
         "pwa": False,
         "ssr_mode": False,
         "mcp_server": False,
+        "app_kwargs": {"dependencies": [Depends(refuse_others_pages)]},
         "allowed_paths": [],
         "max_file_size": f"{settings['PARLEY_MAX_UPLOAD_MB']}mb",
     }

@@ -417,3 +417,15 @@ def test_the_folder_is_private_and_swept(house: House) -> None:
         assert Path(fresh).exists()
     uploads.start()
     assert house.files() == []
+
+
+def test_nobody_reads_another_visitors_page(house: House, me: httpx.Client) -> None:
+    body = {"fn_index": events(house)[0]._id, "data": [None] * len(events(house)[0].inputs), "session_hash": "known"}
+    assert me.post("/gradio_api/queue/join", json=body).status_code == 200
+    with house.visitor() as stranger:
+        assert stranger.get("/gradio_api/queue/data", params={"session_hash": "known"}).status_code == 403
+        assert stranger.get("/gradio_api/heartbeat/known").status_code == 403
+        assert stranger.post("/gradio_api/queue/join", json=body).status_code == 400
+    with me.stream("GET", "/gradio_api/queue/data", params={"session_hash": "known"}) as answer:
+        assert answer.status_code == 200
+        assert next(answer.iter_lines()).startswith("data: ")
