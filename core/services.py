@@ -71,7 +71,8 @@ class Services:
         ledger = Ledger(database, prices)
         child = Child()
         catalog = Catalog(providers, settings)
-        visitors, threads = Visitors(settings), Threads(shared=settings.shared)
+        visitors = Visitors(settings)
+        threads = Threads(shared=settings.shared, network_of=visitors.network_of)
         gateway = Gateway(
             providers, catalog, ledger, settings, network_of=visitors.network_of, read=threads.database.run
         )

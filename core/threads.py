@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from core.slots import Slots
+from core.slots import Group, Slots
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,9 +37,9 @@ class Pool:
 class FairPool(Pool):
     """For work that may take long: visitors have their turns, and on a shared server none has more than half."""
 
-    def __init__(self, name: str, size: int, shared: bool) -> None:
+    def __init__(self, name: str, size: int, shared: bool, network_of: Group = lambda visitor: "") -> None:
         super().__init__(name, size)
-        self._slots = Slots.fair(size, shared)
+        self._slots = Slots.fair(size, shared, network_of)
 
     async def run_for(self, visitor: str, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """As `run`. Who is cancelled before the turn is forgotten; the place of what runs is free when it has ended."""
@@ -57,14 +57,14 @@ class FairPool(Pool):
 class Threads:
     """All pools; for one event loop."""
 
-    def __init__(self, *, shared: bool) -> None:
+    def __init__(self, *, shared: bool, network_of: Group = lambda visitor: "") -> None:
         self.database = Pool("database", 8)
         self.prompts = Pool("prompts", 8)  # the registry's files
         self.index = Pool("index", 4)  # search by meaning: a Chroma server may be slow
-        self.requests = FairPool("requests", 4, shared)  # from a question to a request: prompts, files
+        self.requests = FairPool("requests", 4, shared, network_of)  # from a question to a request: prompts, files
         # A template may use up half a second of processor time, and one at a time would be as fast for all together.
-        self.previews = FairPool("previews", 2, shared)
-        self.files = FairPool("files", 2, shared)  # imports and exports
+        self.previews = FairPool("previews", 2, shared, network_of)
+        self.files = FairPool("files", 2, shared, network_of)  # imports and exports
 
     def close(self) -> None:
         for pool in (self.database, self.prompts, self.index, self.requests, self.previews, self.files):

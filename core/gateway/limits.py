@@ -117,7 +117,9 @@ def make(context: LayerContext) -> Layer:
     sizes: Mapping[str, int] = settings["PARLEY_CONCURRENCY"]
     shared = settings.shared
     slots = {
-        name: Slots.fair(size, shared) for name in context.providers if (size := sizes.get(name) or sizes.get("*"))
+        name: Slots.fair(size, shared, context.network_of)
+        for name in context.providers
+        if (size := sizes.get(name) or sizes.get("*"))
     }
     limited = settings["PARLEY_REQUESTS_PER_MINUTE"] or settings["PARLEY_TOKENS_PER_MINUTE"]
     rates = _Rates(settings) if limited else None

@@ -131,3 +131,19 @@ async def test_no_visitor_has_more_than_half_of_a_minute(settings, limit: dict[s
         for task in greedy:
             task.cancel()
         await asyncio.gather(*greedy, return_exceptions=True)
+
+
+async def test_networks_have_their_turns_before_visitors() -> None:
+    slots = Slots(1, 1, lambda owner: owner.partition(" ")[0])
+    order: list[str] = []
+
+    async def use(owner: str) -> None:
+        await slots.acquire(owner)
+        order.append(owner)
+        await asyncio.sleep(0)
+        slots.release(owner)
+
+    names = [*(f"a {number}" for number in range(20)), "b 1", "b 2"]
+    await asyncio.gather(*map(use, names))
+    assert order[:6] == ["a 0", "a 1", "b 1", "a 2", "b 2", "a 3"]
+    assert len(order) == len(names)
