@@ -138,7 +138,12 @@ class FairQueue(Queue):
 
 
 def refuse_others_pages(request: Request) -> None:
-    """403 to who asks for the news of another visitor's page. A dependency of all of Gradio's addresses."""
+    """403 to who asks for the news of another visitor's page. A dependency of all of Gradio's addresses.
+
+    404 to who asks for one of several pages: there is one, and Gradio fails with a stack trace for each.
+    """
+    if request.query_params.get("page"):
+        raise HTTPException(404, "There is no such page.")
     name = request.query_params.get("session_hash") or request.path_params.get("session_hash")
     page: Any = request.app.get_blocks()._queue.pending_messages_per_session.get(name)
     if page is not None and page.owner != visitor_of(request):

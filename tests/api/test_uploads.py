@@ -419,6 +419,11 @@ def test_the_folder_is_private_and_swept(house: House) -> None:
     assert house.files() == []
 
 
+def test_there_is_one_page(me: httpx.Client) -> None:
+    assert me.get("/?page=other").status_code == 404
+    assert me.get("/?tab=prompts").status_code == 200
+
+
 def test_nobody_reads_another_visitors_page(house: House, me: httpx.Client) -> None:
     body = {"fn_index": events(house)[0]._id, "data": [None] * len(events(house)[0].inputs), "session_hash": "known"}
     assert me.post("/gradio_api/queue/join", json=body).status_code == 200
