@@ -29,7 +29,7 @@ async def pour(api: Api, path: str, size: int, length: int | None) -> tuple[byte
     kind = "multipart/form-data; boundary=b" if path.endswith("/upload") else "application/json"
     lines = (f"POST {path} HTTP/1.1", "host: a", sized, "authorization: Bearer a-key", f"content-type: {kind}")
     reader, writer = await api.raw("\r\n".join([*lines, "", ""]).encode())
-    piece = _FILE % b"f" + b" " * (MB // 4) + b"\r\n" if path.endswith("/upload") else b" " * (MB // 4)
+    piece = _FILE % b"f" + b" " * MB + b"\r\n" if path.endswith("/upload") else b" " * (MB // 4)
     frame = b"%x\r\n%b\r\n" % (len(piece), piece) if length is None else piece
     status = asyncio.create_task(reader.readline())
     sent = 0
