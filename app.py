@@ -63,10 +63,10 @@ def serve(settings: Settings) -> int:
     import gradio  # noqa: F401  (before the services' threads begin, which would slow this down)
     import uvicorn
 
-    from core import api
     from core.api.connections import Connection
     from core.errors import SettingsError
     from core.services import Services
+    from core.visitors import api_state
 
     host, port = settings["PARLEY_HOST"], settings["PORT"]
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
@@ -90,7 +90,7 @@ def serve(settings: Settings) -> int:
         http=Connection,
     )
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104
-    lines = [f"Parley is at http://{shown}:{listener.getsockname()[1]}", api.api_state(settings)[1]]
+    lines = [f"Parley is at http://{shown}:{listener.getsockname()[1]}", api_state(settings)[1]]
     if services.database.problem:
         lines.append(str(services.database.problem))
     sys.stdout.write("\n".join(lines) + "\n")

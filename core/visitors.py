@@ -208,6 +208,19 @@ def path_of(scope: Scope) -> str:
     return path.removeprefix(root) if path == root or path.startswith(f"{root}/") else path
 
 
+def api_state(settings: Settings) -> tuple[bool, str]:
+    """Whether /v1 answers, and the sentence about it for the start's output, the Settings tab and refused requests."""
+    if settings["PARLEY_API_KEYS"]:
+        return True, "The API at /v1 is on for holders of one of PARLEY_API_KEYS."
+    if not settings.loopback:
+        return False, "The API at /v1 is off: set PARLEY_API_KEYS to open it on an address that other machines reach."
+    if settings.shared:
+        return False, "The API at /v1 is off: set PARLEY_API_KEYS to open it on a shared server."
+    if settings["PARLEY_ROOT_PATH"]:
+        return False, "The API at /v1 is off: set PARLEY_API_KEYS to open it behind a proxy."
+    return True, "The API at /v1 is on for programs on this machine; set PARLEY_API_KEYS to ask for a key."
+
+
 def for_programs(path: str) -> bool:
     """Whether programs ask here: they keep no cookies, and show a key instead where one is wanted."""
     return path.startswith(("/v1/", "/api/v1/")) or path in ("/v1", "/api/v1", "/healthz", "/readyz")

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from core.api.access import api_state
 from core.api.bodies import Bodies, Reachable
 from core.api.endpoint import ApiEndpoint
 from core.api.guard import Guard
@@ -23,7 +22,7 @@ from core.errors import NotFound
 from core.services import Services
 from core.settings import Settings
 
-__all__ = ["Reachable", "api_state", "perimeter", "routes"]
+__all__ = ["Reachable", "perimeter", "routes"]
 
 
 def routes(services: Services) -> list[BaseRoute]:

@@ -12,22 +12,9 @@ from core.api.proxies import proxied
 from core.errors import AuthenticationFailed, PermissionDenied
 from core.hosts import host_of, is_loopback
 from core.settings import Settings
-from core.visitors import LOCAL
+from core.visitors import LOCAL, api_state
 
 SET_KEYS = "Set PARLEY_API_KEYS to open the API to holders of a key."
-
-
-def api_state(settings: Settings) -> tuple[bool, str]:
-    """Whether /v1 answers, and the sentence about it for the start's output and for refused requests."""
-    if settings["PARLEY_API_KEYS"]:
-        return True, "The API at /v1 is on for holders of one of PARLEY_API_KEYS."
-    if not settings.loopback:
-        return False, "The API at /v1 is off: set PARLEY_API_KEYS to open it on an address that other machines reach."
-    if settings.shared:
-        return False, "The API at /v1 is off: set PARLEY_API_KEYS to open it on a shared server."
-    if settings["PARLEY_ROOT_PATH"]:
-        return False, "The API at /v1 is off: set PARLEY_API_KEYS to open it behind a proxy."
-    return True, "The API at /v1 is on for programs on this machine; set PARLEY_API_KEYS to ask for a key."
 
 
 class Access:

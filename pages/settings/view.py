@@ -9,6 +9,7 @@ from core.errors import ParleyError
 from core.gateway import BreakerState
 from core.models.catalog import ProviderModels
 from core.settings import Settings
+from core.visitors import api_state
 from pages.kit.format import text
 
 STATES = {
@@ -75,19 +76,13 @@ def about(settings: Settings, version: str, problem: ParleyError | None) -> str:
     vectors = "A Chroma server" if settings["PARLEY_CHROMA_URL"] else "Chroma, in the same folder"
     if problem is not None:
         database = f'<span class="state bad">In memory only</span> {text(problem)}'
-    if settings["PARLEY_API_KEYS"]:
-        api = "On, for holders of one of PARLEY_API_KEYS."
-    elif settings.loopback:
-        api = "On, for programs on this machine. Set PARLEY_API_KEYS to ask for a key."
-    else:
-        api = "Off, because other machines can reach this address. Set PARLEY_API_KEYS to turn it on."
-    address = "<code data-api>/v1</code>"
+    _, api = api_state(settings)
     return facts(
         {
             "Data": folder,
             "Conversations": database,
             "Search index": vectors,
-            "API": f"{address} {api}",
+            "API": f"<code data-api>/v1</code> {text(api)}",
             "Version": f"Parley {text(version)}",
         }
     )

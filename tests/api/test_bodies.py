@@ -108,9 +108,9 @@ async def test_a_body_that_does_not_come_is_not_waited_for(
     head = f"POST {path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer a-key\r\ncontent-type: {kind}"
     reader, writer = await api.raw(f"{head}\r\ntransfer-encoding: chunked\r\n\r\n5\r\n--b\r\n\r\n".encode())
     dripping = asyncio.create_task(_drip(writer))
-    answer = await asyncio.wait_for(reader.read(), 20)
+    answer = await asyncio.wait_for(reader.readline(), 20)
     dripping.cancel()
-    assert b" 408 " in answer.partition(b"\r\n")[0]
+    assert b" 408 " in answer
     writer.close()
 
 

@@ -6,7 +6,7 @@ import openai
 import orjson
 import pytest
 
-from core.api import api_state
+from core.visitors import api_state
 from tests.api._server import Api, MakeSettings, Puppet, serving
 from tests.api._v1 import ASK, api, post, puppet
 

@@ -279,3 +279,17 @@ def test_the_settings_tab_names_what_is_left_alone() -> None:
     assert "Partly paused" in of_model and "qwen/a: 5 failures in a row. It is &lt;down&gt;. Tried again at" in of_model
     assert "Paused" in settings_view.providers([group], {"qwen": paused})
     assert "Ready" in settings_view.providers([group], {"qwen": BreakerState("closed")})
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ({}, "on for programs on this machine"),
+        ({"PARLEY_SHARED": "on"}, "off: set PARLEY_API_KEYS to open it on a shared server"),
+        ({"PARLEY_ROOT_PATH": "/parley"}, "off: set PARLEY_API_KEYS to open it behind a proxy"),
+        ({"PARLEY_HOST": "0.0.0.0"}, "off: set PARLEY_API_KEYS"),
+        ({"PARLEY_SHARED": "on", "PARLEY_API_KEYS": "k"}, "on for holders of one of PARLEY_API_KEYS"),
+    ],
+)
+def test_settings_say_what_the_api_does(settings, own: dict[str, str], said: str) -> None:
+    assert said in settings_view.about(settings(**own), "1", None)
