@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -15,6 +14,7 @@ from core.store.items import Match
 from core.store.vectors import Vectors
 from core.text import MARK_BEGIN, MARK_END
 from tests.prompt_files import Make, again, registry, says
+from tests.waiting import wait_until
 
 __all__ = ["again", "registry"]
 
@@ -126,9 +126,7 @@ def test_the_index_of_meanings_follows(
     assert registry.search("my bike has a flat")[0].number == 2
     for path in (registry.root / "drafts/two").iterdir():
         path.unlink()
-    until = time.monotonic() + 10
-    while len(registry.list()) == 3 and time.monotonic() < until:
-        time.sleep(0.02)
+    wait_until(registry.list, lambda entries: len(entries) == 2)
     assert meaning.wait(30)
     assert found(registry, "my bike has a flat") == []
     assert meaning.state().total == meaning.state().indexed == 2
