@@ -33,7 +33,7 @@ class CommandContext:
 
     registry: Registry
     templates: Templates
-    by: str
+    author: str  # of what the command saves or moves
 
 
 def read_input(name: str, most: int = LARGEST, larger: Callable[[bytes], int] | None = None) -> bytes:

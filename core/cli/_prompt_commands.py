@@ -102,7 +102,7 @@ def _new(context: CommandContext, arguments: argparse.Namespace) -> Output:
         description=description,
         tags=tags,
         change=arguments.message if arguments.message is not None else given.change if given else "",
-        author=context.by,
+        author=context.author,
         parent=latest.number if latest else None,
     )
     ref, number = saved.version.ref, saved.version.number
@@ -115,13 +115,17 @@ def _promote(context: CommandContext, arguments: argparse.Namespace) -> Output:
     version = context.registry.version(Ref.parse(arguments.prompt))
     expect = ANY if arguments.expect is None else arguments.expect or None
     label = check_label(arguments.label)
-    move = context.registry.move(version.name, label, version.number, by=context.by, why=arguments.why, expect=expect)
+    move = context.registry.move(
+        version.name, label, version.number, by=context.author, why=arguments.why, expect=expect
+    )
     return _moved(version.name, move)
 
 
 def _rollback(context: CommandContext, arguments: argparse.Namespace) -> Output:
     name = check_name(arguments.name)
-    return _moved(name, context.registry.rollback(name, check_label(arguments.label), by=context.by, why=arguments.why))
+    return _moved(
+        name, context.registry.rollback(name, check_label(arguments.label), by=context.author, why=arguments.why)
+    )
 
 
 def _verify(context: CommandContext, arguments: argparse.Namespace) -> Output:

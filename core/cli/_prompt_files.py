@@ -38,9 +38,9 @@ def bring_in(context: CommandContext, arguments: argparse.Namespace) -> Output:
     plan = _together(plans)
     if arguments.dry_run:
         with _copied(context.registry) as copy:  # what would happen is tried there
-            done = formats.apply(copy, plan, by=context.by, labels=arguments.labels)
+            done = formats.apply(copy, plan, by=context.author, labels=arguments.labels)
     else:
-        done = formats.apply(context.registry, plan, by=context.by, labels=arguments.labels)
+        done = formats.apply(context.registry, plan, by=context.author, labels=arguments.labels)
     data = {
         "dry_run": arguments.dry_run,
         "format": plan.format,

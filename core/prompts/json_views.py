@@ -36,11 +36,7 @@ def version_json(version: Version, labels: list[str]) -> dict[str, Any]:
     content = version.content
     return {
         "name": version.name,
-        "version": version.number,
-        "hash": version.hash,
-        "labels": labels,
-        "description": version.description,
-        "tags": list(version.tags),
+        **history_json(version, labels),
         "messages": [message.model_dump() for message in content.messages],
         "variables": {name: variable.model_dump() for name, variable in content.variables.items()},
         "examples": [example.model_dump() for example in content.examples],
@@ -48,10 +44,6 @@ def version_json(version: Version, labels: list[str]) -> dict[str, Any]:
         "model": content.model,
         "parameters": parameters_json(version),
         "schema": content.answer_schema,
-        "change": version.change,
-        "author": version.author,
-        "time": time_json(version.time),
-        "parent": version.parent,
     }
 
 

@@ -132,12 +132,12 @@ class PromptFolder:
             found = self._all(listing, known or {})
             labels = self._labelled(listing)
             facts = [(number, file.facts) for number, file in found.items() if file.facts]
-            told = [*listing.problems, *(file.problem for file in found.values() if file.problem)]
-            told += [labels.problem] if labels.problem else []
-            seen = (listing, facts, told, labels.history)
+            trouble = [*listing.problems, *(file.problem for file in found.values() if file.problem)]
+            trouble += [labels.problem] if labels.problem else []
+            seen = (listing, facts, trouble, labels.history)
             if seen != self._seen:
                 positions = MappingProxyType(labels.history.positions())
-                entry = PromptEntry(self.name, tuple(number for number, _ in facts), None, positions, tuple(told))
+                entry = PromptEntry(self.name, tuple(number for number, _ in facts), None, positions, tuple(trouble))
                 self._look, self._seen = self._made(listing, facts, entry), seen
             return self._look
 

@@ -34,13 +34,13 @@ class Search:
         self._index = index
         self._cache = cache
         self._vectors: Vectors | None = None
-        self._told: dict[str, str] = {}  # of each prompt the mark that the vectors were told last
+        self._indexed: dict[str, str] = {}  # prompt name → the mark that the vectors heard of last
         self._lock = threading.Lock()
 
     def attach(self, vectors: Vectors) -> None:
         """Search by meaning too."""
         with self._lock:
-            self._vectors, self._told = vectors, self._index.marks()
+            self._vectors, self._indexed = vectors, self._index.marks()
         vectors.attach(COLLECTION, PromptSource(self._index))
         self._index.callbacks.append(self._changed)
 
@@ -97,9 +97,9 @@ class Search:
         marks = self._index.marks()
         with self._lock:
             vectors = self._vectors
-            old = [self._told.pop(name) for name in names if name in self._told]
+            old = [self._indexed.pop(name) for name in names if name in self._indexed]
             new = [marks[name] for name in names if name in marks]
-            self._told.update({parts(mark)[0]: mark for mark in new})
+            self._indexed.update({parts(mark)[0]: mark for mark in new})
         if vectors is not None:
             vectors.changed(COLLECTION, [*old, *new])
 
