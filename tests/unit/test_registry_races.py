@@ -273,7 +273,7 @@ def test_the_list_while_prompts_are_added(registry: Registry) -> None:
     threads = [threading.Thread(target=look) for _ in range(3)]
     for thread in threads:
         thread.start()
-    for number in range(150):
+    for number in range(40):
         registry.save(f"new/p{number}", says("x"), tags=["t"])
     over.set()
     for thread in threads:
