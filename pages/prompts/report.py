@@ -46,9 +46,9 @@ def before(files: Sequence[ReadFile], cannot: str) -> str:
         acts = (
             f'<button class="plain main" data-do="prompt_take">Import {several(len(prompts), "prompt")}</button>{acts}'
         )
-    said = "Nothing in it can be taken in, or all of it is here already."
+    said = "All of it is here already." if rows else "There is no prompt in it that can be imported."
     if new:
-        said = f"{several(len(new), 'new version')} of {several(len(prompts), 'prompt')}."
+        said = f"{several(len(new), 'new version')} of {several(len(prompts), 'prompt')}. Nothing is written yet."
     also = ""
     if labels and not cannot:
         also = (
@@ -57,7 +57,7 @@ def before(files: Sequence[ReadFile], cannot: str) -> str:
         )
     why = f'<div class="calm">{text(cannot)}</div>' if cannot else ""
     return (
-        f'<div class="report"><h1>Import</h1><p>{said} Nothing is written yet.</p>{why}{also}'
+        f'<div class="report"><h1>Import</h1><p>{said}</p>{why}{also}'
         f'<div class="acts">{acts}</div>{"".join(map(_file, files))}</div>'
     )
 

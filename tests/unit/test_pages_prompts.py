@@ -16,7 +16,7 @@ from core.prompts.editing.diff import diff
 from core.prompts.usage import PromptUse
 from core.prompts.version import Version
 from pages.prompts import diff as prompts_diff
-from pages.prompts import prompt_list, view, words
+from pages.prompts import prompt_list, report, view, words
 from pages.prompts.prompt_list import Frame
 from pages.prompts.room import Room, total
 
@@ -117,3 +117,8 @@ def test_use_of_all_versions_together() -> None:
     uses = [PromptUse(2, 300, 0, NOW, 1, 0), PromptUse(1, 0, 1, NOW - datetime.timedelta(days=1), 0, 2)]
     assert total(uses) == PromptUse(3, 300, 1, NOW, 1, 2)
     assert total([]) == PromptUse()
+
+
+def test_a_file_that_cannot_be_read_is_not_said_to_be_here_already() -> None:
+    broken = report.before([report.ReadFile("a.json", trouble="Line 1 is no JSON.")], "")
+    assert "no prompt in it that can be imported" in broken and "already" not in broken and "Line 1" in broken
